@@ -29,6 +29,7 @@ _HOME = {
     "explains": "sightline.explainers",
     "load": "sightline.loading",
     "methods": "sightline.explainers",
+    "partial": "sightline.explainers",
     "read_image": "sightline.data.images",
     "read_labels": "sightline.data.images",
 }
@@ -55,6 +56,7 @@ __all__ = [
     "explains",
     "load",
     "methods",
+    "partial",
     "read_image",
     "read_labels",
 ]

@@ -13,7 +13,7 @@ from sightline import layers, replica
 from sightline.asked import Asked
 from sightline.blackbox import BlackBox
 from sightline.capture import taped
-from sightline.errors import ModelError
+from sightline.errors import ModelError, OutOfMemoryError, out_of_memory
 from sightline.passes import Pass, refuse_probabilities
 from sightline.target import Decision
 
@@ -124,23 +124,34 @@ class Classifier(Asked):
 
     def run(self, twin: nn.Module, pixels: Tensor) -> Tensor:
         """Scores of checked pixels under a given replica; differentiable where the pixels or a tapped layer are."""
-        values = self.normalise(pixels)
-        bf16 = self.precision == "bfloat16"
+        return self.scores(twin, self.normalise(pixels))
+
+    def scores(self, twin: nn.Module, values: Tensor, precision: Precision | None = None) -> Tensor:
+        """Scores of normalised images under a given replica, in the classifier's precision or another one.
+
+        Raises:
+            OutOfMemoryError: There is not enough memory for so many images.
+            ModelError: The model fails, or its outputs cannot be used.
+        """
+        bf16 = (precision or self.precision) == "bfloat16"
         try:
             with torch.autocast(self.device.type, dtype=torch.bfloat16 if bf16 else None, enabled=bf16):
-                outputs = self._select(twin(values))
-        except torch.OutOfMemoryError as reason:
+                outputs = self.select(twin(values))
+        except (RuntimeError, MemoryError) as reason:
+            if out_of_memory(reason):
+                raise OutOfMemoryError(
+                    f"out of memory for {len(values)} images of {tuple(values.shape[2:])}; explain fewer at a time"
+                ) from reason
+            if isinstance(reason, MemoryError):
+                raise
             raise ModelError(
-                f"out of memory for {len(pixels)} images of {tuple(pixels.shape[2:])}; explain fewer at a time"
-            ) from reason
-        except RuntimeError as reason:
-            raise ModelError(
-                f"the model failed on pixels of shape {tuple(pixels.shape)}: {reason}. "
+                f"the model failed on pixels of shape {tuple(values.shape)}: {reason}. "
                 f"If the size is wrong, this classifier was told size={self.size}; sightline.data.images.fit resizes"
             ) from reason
-        return self.check_outputs(outputs, len(pixels))
+        return self.check_outputs(outputs, len(values))
 
-    def _select(self, outputs: Any) -> Any:
+    def select(self, outputs: Any) -> Any:
+        """Pick the scores out of what the model returns, as `output=` says."""
         if self._output is None:
             return outputs
         if callable(self._output):
@@ -186,6 +197,10 @@ class Classifier(Asked):
             if key not in self._cache:
                 self._cache[key] = make()
             return self._cache[key]
+
+    def holds(self, key: Any) -> bool:
+        """Whether `cached` has this value already."""
+        return key in self._cache
 
     def fingerprint(self) -> str:
         """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights."""

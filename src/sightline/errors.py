@@ -21,6 +21,10 @@ class ModelError(SightlineError, RuntimeError):
     """A model or its weights that cannot be used: unknown source, a state dict that does not fit, NaN outputs."""
 
 
+class OutOfMemoryError(ModelError):
+    """A forward pass that does not fit into memory; fewer images at a time may."""
+
+
 class MethodError(SightlineError, ValueError):
     """A method that is unknown, gets a setting that it does not have, or does not apply to this classifier."""
 
@@ -35,3 +39,9 @@ class MissingExtraError(SightlineError, ImportError):
 
 class SightlineWarning(UserWarning):
     """Something that a user should know but that does not stop the work."""
+
+
+def out_of_memory(reason: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whatever device."""
+    text = str(reason).casefold()
+    return isinstance(reason, MemoryError | OutOfMemoryError) or "out of memory" in text or "allocate memory" in text

@@ -19,7 +19,18 @@ from sightline.explanation import Explanation
 from sightline.registry import Fuse, Method, Paper
 from sightline.target import AnyTarget
 
-__all__ = ["Explainer", "Maps", "Paper", "Question", "cam_method", "explain", "explainer", "explains", "methods"]
+__all__ = [
+    "Explainer",
+    "Maps",
+    "Paper",
+    "Question",
+    "cam_method",
+    "explain",
+    "explainer",
+    "explains",
+    "methods",
+    "partial",
+]
 
 
 def _discover() -> None:
@@ -84,7 +95,14 @@ class Explainer:
         with torch.inference_mode(False), torch.autocast(self.classifier.device.type, enabled=False):
             pixels = self.classifier.check_pixels(pixels)
             question = Question(self.classifier, pixels, target, truth, self.layer, self.seed, self.fuse)
-            return self._explanation(question, self._answer(question))
+            try:
+                return self._explanation(question, self._answer(question))
+            except BaseException as reason:
+                maps: Maps | None = getattr(reason, "sightline_maps", None)
+                if maps is not None:
+                    reason.sightline_maps = None  # type: ignore[attr-defined]
+                    reason.sightline_partial = self._explanation(question, maps)  # type: ignore[attr-defined]
+                raise
 
     def _answer(self, question: Question) -> Maps:
         method = self.method
@@ -142,6 +160,19 @@ def _finite(maps: Tensor, method: str) -> Tensor:
             "precision='float32')"
         )
     return maps
+
+
+def partial(reason: BaseException) -> Explanation | None:
+    """What was computed before an exception ended an explanation: the map so far, or None where there is none.
+
+    Methods that ask about many masked images keep what they have on Ctrl-C and on an error of the model:
+
+        try:
+            out = sl.explain(classifier, pixels, method="rise")
+        except KeyboardInterrupt as stop:
+            out = sl.partial(stop)
+    """
+    return getattr(reason, "sightline_partial", None)
 
 
 def explainer(

@@ -1,0 +1,255 @@
+"""The engine: it asks the classifier about masked images, chunk by chunk, and nothing it learns is lost."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sightline import target as targets
+from sightline.classifier import BlackBox
+from sightline.errors import MethodError, ModelError, OutOfMemoryError
+from sightline.explainers.masking import _anytime
+from sightline.explainers.masking._checkpoint import Checkpoint
+from sightline.explainers.masking._fill import fill_for
+from sightline.explainers.masking._forward import Forward, forward_for
+from sightline.explainers.masking._memory import chunk_for
+from sightline.explainers.masking._options import Options
+from sightline.explainers.masking._plan import Job, Plan
+from sightline.explainers.masking._queue import Part, Queue
+from sightline.explainers.question import Question
+
+Reading = Literal["score", "probability", "probabilities"]
+_FIRST_CHECK, _NEXT_CHECK = 48, 1.25  # passes an image before the first estimate of the error, and its growth
+_LONG = 3.0  # seconds from which on a progress bar appears
+
+
+class Engine:
+    """One call's way to ask about masked images.
+
+    Attributes:
+        question: What is asked.
+        options: How.
+        stopped: What ended the asking early (Ctrl-C, an error of the model); raised by the caller with the partial map.
+        record: What goes into the provenance.
+    """
+
+    def __init__(self, question: Question, name: str, options: Options, settings: dict[str, Any]) -> None:
+        self.question, self.name, self.options, self.settings = question, name, options, settings
+        self.stopped: BaseException | None = None
+        self.record: dict[str, Any] = {}
+        if options.space == "normalised" and isinstance(question.classifier, BlackBox):
+            raise MethodError("a BlackBox has no normalised space; leave space= at 'pixels'")
+
+    def generator(self, image: int) -> torch.Generator:
+        """A source of random numbers that depends on the seed and the image's content alone."""
+        pixels = self.question.pixels[image].detach().cpu().contiguous().numpy().tobytes()
+        return torch.Generator().manual_seed(self.question.seed * 4_294_967_291 % 2**62 + zlib.crc32(pixels))
+
+    def job(self, image: int, rows: Sequence[int], plan: Plan, *, shuffle: bool = True) -> Job:
+        """A plan for an image, read off for some rows; masks that are not random already are asked in random order."""
+        count = plan.count
+        order = torch.randperm(count, generator=self.generator(image)) if shuffle else torch.arange(count)
+        return Job(image, tuple(rows), plan, order, known=torch.zeros(count, dtype=torch.bool))
+
+    def run(self, jobs: Sequence[Job], reading: Reading = "score") -> None:
+        """Ask until all masks are known, the budget is spent or the error is small enough.
+
+        An interruption or a failure leaves what is known in the jobs and is kept in `stopped`.
+        """
+        self.question.ask()
+        checkpoint = self._resume(jobs, reading)
+        queue = Queue(jobs, self.options.passes, self.options.seconds)
+        forward = self._forward(queue.total)
+        size = self.options.chunk or chunk_for(self.question.classifier, self.question.size)
+        try:
+            with self._progress(queue, forward) as advance:
+                size = self._ask(queue, forward, size, reading, checkpoint, advance)
+        except BaseException as reason:
+            if not all(bool(job.known.any()) for job in jobs):
+                raise
+            self.stopped = reason
+        finally:
+            if checkpoint is not None:
+                checkpoint.close()
+        self._note(jobs, queue, forward, size)
+
+    def _forward(self, passes: int) -> Forward:
+        forward = forward_for(self.question.classifier, self.question.size, self.options, passes)
+        self._masker = Masker(
+            self.question, self.options, [self.generator(b) for b in range(len(self.question.pixels))]
+        )
+        return forward
+
+    def _ask(
+        self, queue: Queue, forward: Forward, size: int, reading: Reading, checkpoint: Checkpoint | None, advance: Any
+    ) -> int:
+        check: dict[int, float] = {}
+        while parts := queue.take(size):
+            try:
+                outputs = self._outputs(queue.jobs, parts, forward, size)
+            except OutOfMemoryError as reason:
+                if size == 1:
+                    raise ModelError(
+                        f"{self.name}: there is not enough memory for one masked image; take smaller images, "
+                        "precision='bfloat16', or a machine with more"
+                    ) from reason
+                size = max(1, size // 2)
+                queue.give_back(parts)
+                _release()
+                continue
+            self._read(queue.jobs, parts, outputs, reading, checkpoint)
+            queue.answered(parts)
+            if self.options.tolerance is not None:
+                self._settle(queue, parts, check, self.options.tolerance)
+            advance(sum(len(m) for _, m in parts))
+        return size
+
+    def _outputs(self, jobs: Sequence[Job], parts: Sequence[Part], forward: Forward, size: int) -> Tensor:
+        with torch.no_grad():
+            inputs = self._masker(
+                [(jobs[n], m) for n, m in parts], forward.channels_last, size if forward.constant else 0
+            )
+            outputs = forward(inputs)
+        count = sum(len(m) for _, m in parts)
+        return outputs[:count]
+
+    def _read(
+        self,
+        jobs: Sequence[Job],
+        parts: Sequence[Part],
+        outputs: Tensor,
+        reading: Reading,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        start = 0
+        for number, masks in parts:
+            job, part = jobs[number], outputs[start : start + len(masks)]
+            values = self._values(job, part, reading)
+            job.learn(masks, values)
+            if checkpoint is not None:
+                checkpoint.add(number, masks, values)
+            start += len(masks)
+
+    def _values(self, job: Job, outputs: Tensor, reading: Reading) -> Tensor:
+        if reading == "probabilities":
+            several = self.question.classifier.decision in ("categorical", "segmentation")
+            p = outputs.softmax(1) if several else outputs.sigmoid()
+            return p.flatten(2).mean(2).T if p.ndim == 4 else p.T  # (C, m)
+        read = targets.scores if reading == "score" else targets.probabilities
+        return torch.stack([read([self.question.targets[r]] * len(outputs), outputs) for r in job.rows])
+
+    def _settle(self, queue: Queue, parts: Sequence[Part], check: dict[int, float], tolerance: float) -> None:
+        for image in {queue.jobs[n].image for n, _ in parts}:
+            asked = queue.passes[image]
+            if asked < check.setdefault(image, _FIRST_CHECK):
+                continue
+            check[image] = asked * _NEXT_CHECK
+            mine = [job for job in queue.jobs if job.image == image]
+            if all(float(_anytime.error(job).max()) <= tolerance for job in mine):
+                queue.finish(image)
+
+    def _resume(self, jobs: Sequence[Job], reading: Reading) -> Checkpoint | None:
+        if self.options.checkpoint is None:
+            return None
+        q, o = self.question, self.options
+        fill = o.fill if isinstance(o.fill, str) else zlib.crc32(o.fill.detach().cpu().contiguous().numpy().tobytes())
+        content = [zlib.crc32(x.cpu().contiguous().numpy().tobytes()) for x in q.pixels]
+        asked = (self.name, sorted(self.settings.items()), fill, o.space, o.precision, reading, q.seed, q.named)
+        counts = [(job.image, job.rows, job.plan.count) for job in jobs]
+        return Checkpoint(o.checkpoint, (*asked, content, q.targets, q.classifier.describe(), counts), jobs)
+
+    @contextmanager
+    def _progress(self, queue: Queue, forward: Forward) -> Iterator[Any]:
+        from tqdm import tqdm
+
+        show = self.options.progress
+        title = f"{self.name}: {queue.total} passes ({forward.name}, {forward.precision})"
+        disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
+        with tqdm(
+            total=queue.total, desc=title, unit="pass", delay=_LONG if show is None else 0, disable=disable, leave=False
+        ) as bar:
+            yield bar.update
+
+    def _note(self, jobs: Sequence[Job], queue: Queue, forward: Forward, size: int) -> None:
+        worst = torch.zeros(len(self.question.targets))
+        for job in jobs:
+            job.error = _anytime.error(job)
+            for row, value in zip(
+                job.rows, job.error.expand(len(job.rows)) if len(job.error) == 1 else job.error, strict=False
+            ):
+                worst[row] = torch.maximum(worst[row], value)
+        o = self.options
+        self.record = {
+            "fill": o.fill if isinstance(o.fill, str) else "given image",
+            "space": o.space,
+            "backend": forward.name,
+            "precision": forward.precision,
+            "chunk": size,
+            "masks": [sum(j.plan.count for j in jobs if j.image == b) for b in queue.passes],
+            "passes": list(queue.passes.values()),
+            "complete": all(job.complete for job in jobs),
+            "error": [round(float(e), 6) if e.isfinite() else None for e in worst],
+            **({"note": forward.note} if forward.note else {}),
+        }
+
+
+class Masker:
+    """Makes masked images M * x + (1 - M) * fill in the order and space that the forward pass wants.
+
+    Normalisation is affine, so masking pixels is fill' + M * (x' - fill') on normalised tensors.
+    """
+
+    def __init__(self, question: Question, options: Options, generators: list[torch.Generator]) -> None:
+        classifier, x = question.classifier, question.pixels
+        fill = fill_for(x, options, generators)
+        self.inside = not isinstance(classifier, BlackBox)
+        if not isinstance(classifier, BlackBox):
+            normalised = classifier.normalise(x)
+            if options.space == "pixels" or options.fill in ("mean", "blur") or isinstance(options.fill, Tensor):
+                fill = classifier.normalise(fill)
+            elif options.fill == "noise":
+                fill = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators]).to(normalised)
+            else:
+                fill = torch.zeros_like(normalised)
+            x = normalised
+        self.base, self.change = fill, x - fill
+        self._forms: dict[bool, tuple[Tensor, Tensor]] = {}
+
+    def _form(self, channels_last: bool) -> tuple[Tensor, Tensor, Any]:
+        memory = torch.channels_last if channels_last else torch.contiguous_format
+        if channels_last not in self._forms:
+            self._forms = {
+                channels_last: (
+                    self.base.contiguous(memory_format=memory),
+                    self.change.contiguous(memory_format=memory),
+                )
+            }
+        return *self._forms[channels_last], memory
+
+    def __call__(self, parts: Sequence[tuple[Job, Tensor]], channels_last: bool, room: int = 0) -> Tensor:
+        """(m, C, H, W), filled up with unmasked images to `room` where every call must be of one size."""
+        base, change, memory = self._form(channels_last)
+        count = sum(len(index) for _, index in parts)
+        out = torch.empty(
+            (max(count, room), *base.shape[1:]), dtype=base.dtype, device=base.device, memory_format=memory
+        )
+        start = 0
+        for job, index in parts:
+            b, part = job.image, out[start : start + len(index)]
+            masks = job.plan.masks(index.to(base.device)).to(base)
+            torch.addcmul(base[b : b + 1], masks[:, None], change[b : b + 1], out=part)
+            start += len(index)
+        if start < len(out):
+            out[start:] = (base + change)[:1]
+        return out if self.inside else out.clamp_(0, 1)
+
+
+def _release() -> None:
+    import gc
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,148 @@
+"""What runs the forward passes: eager PyTorch, or an accelerated graph that agrees with it."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sightline.classifier import BlackBox, Classifier
+from sightline.errors import MissingExtraError, SightlineError, out_of_memory
+from sightline.explainers.masking._options import Options
+from sightline.layout import first_tensor
+
+# Root mean square of the difference to eager, over that of eager's outputs around their mean.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+_WORTH = 256  # passes from which on converting a model pays
+
+
+@dataclass
+class Forward:
+    """Outputs of masked images by one backend.
+
+    Attributes:
+        name: `eager`, `openvino`, `compiled` or `black box`.
+        call: (m, C, H, W) -> outputs (m, ...) float32, checked.
+        channels_last: The memory order that it wants.
+        unchecked: Eager's way, as long as the first chunk has not been compared.
+        note: Why it is not the backend that was asked for.
+        constant: Every call must have the same number of images.
+    """
+
+    name: str
+    call: Callable[[Tensor], Tensor]
+    channels_last: bool
+    unchecked: Callable[[Tensor], Tensor] | None = None
+    precision: str = "float32"
+    note: str | None = None
+    constant: bool = False
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Ask; the first chunk is compared with eager, which takes over when they disagree."""
+        if self.unchecked is None:
+            return self.call(inputs)
+        expected = self.unchecked(inputs)
+        try:
+            off = _difference(self.call(inputs), expected)
+            reason = None if off <= TOLERANCE[self.precision] else f"differs from eager by {off:.2g}"
+        except Exception as failure:
+            if out_of_memory(failure):
+                raise
+            reason = f"failed: {str(failure).splitlines()[0][:200]}"
+        if reason is not None:
+            self.note = f"{self.name} {reason}"
+            self.name, self.call, self.constant = "eager", self.unchecked, False
+        self.unchecked = None
+        return expected
+
+
+def _difference(outputs: Tensor, expected: Tensor) -> float:
+    scale = (expected - expected.mean()).square().mean().sqrt().clamp(min=1e-6)
+    return float((outputs - expected).square().mean().sqrt() / scale)
+
+
+def forward_for(classifier: Classifier | BlackBox, size: tuple[int, int], options: Options, passes: int) -> Forward:
+    """The backend that the options ask for, or the best one there is.
+
+    Raises:
+        MissingExtraError: `openvino` was asked for and is not installed.
+    """
+    if isinstance(classifier, BlackBox):
+        return Forward("black box", classifier, False)
+    twin, precision = classifier.twin(), options.precision or classifier.precision
+
+    def eager(inputs: Tensor) -> Tensor:
+        return classifier.scores(twin, inputs, precision)
+
+    plain = Forward("eager", eager, True, precision=precision)
+    if options.backend == "eager":
+        return plain
+    if options.backend == "compiled":
+        compiled = classifier.cached(("compiled", size, precision), lambda: _compiled(twin))
+        return Forward(
+            "compiled", lambda x: classifier.scores(compiled, x, precision), True, eager, precision, None, True
+        )
+    there = importlib.util.find_spec("openvino") is not None
+    if options.backend == "openvino" and not there:
+        raise MissingExtraError("backend='openvino' needs OpenVINO: pip install 'sightline[openvino]'")
+    key = ("openvino", size, precision)
+    if not there or classifier.device.type != "cpu":
+        return plain
+    if options.backend == "auto" and passes < _WORTH and not classifier.holds(key):
+        return plain
+    try:
+        graph = classifier.cached(key, lambda: _openvino(classifier, twin, size, precision))
+    except Exception as failure:
+        if isinstance(failure, SightlineError):
+            raise
+        plain.note = f"openvino could not convert the model: {str(failure).splitlines()[0][:200]}"
+        return plain
+    return Forward("openvino", _runner(classifier, graph), False, eager, precision)
+
+
+def _compiled(twin: nn.Module) -> Any:
+    mode = "reduce-overhead" if next(twin.parameters()).is_cuda else "default"  # CUDA graphs
+    return torch.compile(twin, dynamic=False, mode=mode)
+
+
+class _Scores(nn.Module):
+    """The replica down to the one tensor that holds the scores."""
+
+    def __init__(self, twin: nn.Module, select: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.twin, self.select = twin, select
+
+    def forward(self, values: Tensor) -> Tensor | None:
+        return first_tensor(self.select(self.twin(values)))
+
+
+def _openvino(classifier: Classifier, twin: nn.Module, size: tuple[int, int], precision: str) -> Any:
+    import openvino
+
+    blank = classifier.normalise(torch.zeros(2, classifier.channels, *size, device=classifier.device))
+    with warnings.catch_warnings():  # it traces by a function of PyTorch that warns of its age
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(_Scores(twin, classifier.select).eval(), example_input=blank.contiguous())
+    model.reshape([-1, classifier.channels, *size])
+    return openvino.Core().compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
+
+
+def _runner(classifier: Classifier, graph: Any) -> Callable[[Tensor], Tensor]:
+    request = graph.create_infer_request()
+
+    def run(inputs: Tensor) -> Tensor:
+        result = request.infer({0: inputs.contiguous().numpy()}, share_inputs=True)
+        return classifier.check_outputs(torch.from_numpy(result[0]), len(inputs))
+
+    return run

@@ -1,0 +1,63 @@
+"""How many masked images go into one forward pass."""
+
+import os
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sightline.classifier import BlackBox, Classifier
+from sightline.errors import SightlineError
+
+_SHARE = 0.25  # of the free memory
+_CPU, _GPU = 8, 64  # images of 224 px: beyond this a forward pass gets no faster an image
+
+
+class _Footprint(TorchDispatchMode):
+    """Adds up the bytes of everything that a forward pass makes: more than it holds at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, torch.Tensor):
+                self.bytes += value.numel() * value.element_size()
+        return result
+
+
+def footprint(classifier: Classifier, size: tuple[int, int]) -> int:
+    """Bytes that one image may take in a forward pass."""
+
+    def measure() -> int:
+        blank = torch.full((1, classifier.channels, *size), 0.5, device=classifier.device)
+        with torch.no_grad(), _Footprint() as mode:
+            classifier.run(classifier.twin(), blank)
+        return mode.bytes
+
+    return int(classifier.cached(("footprint", size), measure))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on a device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:  # free plus what caches give back, where Linux tells
+            return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2**31
+
+
+def chunk_for(classifier: Classifier | BlackBox, size: tuple[int, int]) -> int:
+    """Masked images a forward pass: as many as are of use and fit into a quarter of the free memory."""
+    device = classifier.device
+    most = max(1, min(512, (_GPU if device.type == "cuda" else _CPU) * 224 * 224 // (size[0] * size[1])))
+    if isinstance(classifier, BlackBox):
+        return min(most, 64)
+    try:
+        one = footprint(classifier, size)
+    except SightlineError:
+        return most
+    return max(1, min(most, int(_SHARE * free_memory(device)) // max(one, 1)))
