@@ -21,8 +21,8 @@ def _predicted(job: Job, known: Tensor) -> Tensor:
     The mean over all masks of a prediction plus residuals is what survey sampling calls the model-assisted
     estimator (Saerndal, Swensson and Wretman 1992); residuals average to zero here, as the fit has a constant.
     """
-    index = torch.arange(job.plan.count, device=known.device)
-    X = job.plan.traits(index).double()
+    known = known.to(job.values.device)
+    X = job.plan.traits(torch.arange(job.plan.count, device=known.device)).double()
     y = job.values.T.double()
     guess = ridge(X[known], y[known], X)
     return torch.where(known, job.values, guess.T.to(job.values))
@@ -49,7 +49,8 @@ def ridge(X: Tensor, y: Tensor, new: Tensor) -> Tensor:
             better = loss < best
             best, chosen = torch.where(better, loss, best), torch.where(better, beta, chosen)
     assert chosen is not None  # noqa: S101 - there are penalties
-    return mean + at @ chosen
+    predicted: Tensor = mean + at @ chosen
+    return predicted
 
 
 def error(job: Job) -> Tensor:
@@ -73,7 +74,8 @@ def error(job: Job) -> Tensor:
     now = _centred(job.plan.maps(completed(job)))
     distance = (halves[0] - halves[1]).norm(dim=1) / 2
     share = (1 - len(asked) / job.plan.count) ** 0.5
-    return (distance * share / now.norm(dim=1).clamp(min=1e-12)).cpu()
+    relative: Tensor = distance * share / now.norm(dim=1).clamp(min=1e-12)
+    return relative.cpu()
 
 
 def _centred(maps: Tensor) -> Tensor:

@@ -152,14 +152,15 @@ class Engine:
                 queue.finish(image)
 
     def _resume(self, jobs: Sequence[Job], reading: Reading) -> Checkpoint | None:
-        if self.options.checkpoint is None:
+        path = self.options.checkpoint
+        if path is None:
             return None
         q, o = self.question, self.options
         fill = o.fill if isinstance(o.fill, str) else zlib.crc32(o.fill.detach().cpu().contiguous().numpy().tobytes())
         content = [zlib.crc32(x.cpu().contiguous().numpy().tobytes()) for x in q.pixels]
         asked = (self.name, sorted(self.settings.items()), fill, o.space, o.precision, reading, q.seed, q.named)
         counts = [(job.image, job.rows, job.plan.count) for job in jobs]
-        return Checkpoint(o.checkpoint, (*asked, content, q.targets, q.classifier.describe(), counts), jobs)
+        return Checkpoint(path, (*asked, content, q.targets, q.classifier.describe(), counts), jobs)
 
     @contextmanager
     def _progress(self, queue: Queue, forward: Forward) -> Iterator[Any]:
@@ -178,7 +179,7 @@ class Engine:
         for job in jobs:
             job.error = _anytime.error(job)
             for row, value in zip(
-                job.rows, job.error.expand(len(job.rows)) if len(job.error) == 1 else job.error, strict=False
+                job.rows, job.error.expand(len(job.rows)) if len(job.error) == 1 else job.error, strict=True
             ):
                 worst[row] = torch.maximum(worst[row], value)
         o = self.options

@@ -23,7 +23,7 @@ def activations(question: Question) -> dict[str, Tensor]:
 
 
 def with_gradients(question: Question, names: Sequence[str] | None = None) -> dict[str, tuple[Tensor, Tensor]]:
-    """A (B, K, h, w) and the rows' gradients G (N, K, h, w) of each layer: one forward, one backward of the tail a round."""
+    """A (B, K, h, w) and the rows' gradients G (N, K, h, w) of each layer; one backward pass of the tail a round."""
     if names is not None:
         question = replace(question, named=tuple(names))
     names = question.layers

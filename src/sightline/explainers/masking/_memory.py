@@ -1,6 +1,7 @@
 """How many masked images go into one forward pass."""
 
 import os
+from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,11 +13,11 @@ _SHARE = 0.25  # of the free memory
 _CPU, _GPU = 8, 64  # images of 224 px: beyond this a forward pass gets no faster an image
 
 
-class _Footprint(TorchDispatchMode):
+class _Footprint(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of everything that a forward pass makes: more than it holds at any time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -34,7 +35,7 @@ def footprint(classifier: Classifier, size: tuple[int, int]) -> int:
         blank = torch.full((1, classifier.channels, *size), 0.5, device=classifier.device)
         with torch.no_grad(), _Footprint() as mode:
             classifier.run(classifier.twin(), blank)
-        return mode.bytes
+        return int(mode.bytes)
 
     return int(classifier.cached(("footprint", size), measure))
 
@@ -44,8 +45,8 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        with open("/proc/meminfo", encoding="ascii") as lines:  # free plus what caches give back, where Linux tells
-            return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()  # counts what caches give back
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 2**31
 

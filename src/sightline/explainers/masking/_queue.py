@@ -112,5 +112,5 @@ class Queue:
 
 
 def _by_job(jobs: Tensor, masks: Tensor) -> Iterator[Part]:
-    for number in jobs.unique().tolist():
+    for number in sorted(set(jobs.tolist())):
         yield number, masks[jobs == number]

@@ -32,10 +32,10 @@ class _Plan(ChannelMasks):
         return torch.stack([self._full(row) for row in w])
 
     def _full(self, w: Tensor) -> Tensor:
-        parts = zip(w.split(64), self.A.split(64), strict=True)
-        return sum(
-            (torch.einsum("k,khw->hw", v, min_max(upsample(a, self.size))) for v, a in parts), torch.zeros(self.size)
-        )
+        S = torch.zeros(self.size, device=w.device)
+        for k in range(0, len(w), 64):
+            S += torch.einsum("k,khw->hw", w[k : k + 64], min_max(upsample(self.A[k : k + 64], self.size)))
+        return S
 
 
 @masked(
