@@ -50,6 +50,7 @@ class Method:
         runner: How the function is called: `cam` for a pure function of A and G, `question` for a free form.
         fuse: How maps of several layers are fused unless the caller says otherwise.
         decisions: The kinds of decision it applies to; empty for all.
+        unrecorded: Settings that do not change the maps, and so stand in no manifest.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Method:
     runner: Literal["cam", "question"]
     fuse: Fuse = "mean"
     decisions: frozenset[str] = frozenset()
+    unrecorded: frozenset[str] = frozenset()
 
 
 _METHODS: dict[str, Method] = {}

@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 import platform
+import time
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ from sightline.classifier import BlackBox, Classifier
 from sightline.errors import MethodError, ModelError
 from sightline.explainers.method import Maps, explains, run_cam
 from sightline.explainers.method import cam as cam_method
-from sightline.explainers.question import Question
+from sightline.explainers.question import Estimate, Probed, Question
 from sightline.explanation import Explanation
 from sightline.registry import Fuse, Method, Paper
 from sightline.target import AnyTarget
@@ -104,6 +106,29 @@ class Explainer:
                     reason.sightline_partial = self._explanation(question, maps)  # type: ignore[attr-defined]
                 raise
 
+    def estimate(self, pixels: Tensor, target: AnyTarget = None, *, truth: Tensor | None = None) -> Estimate:
+        """How many forward passes an explanation takes and roughly how long, before it is made.
+
+        A method on masked images asks a few of them; any other is simply timed once.
+
+        Args:
+            pixels: As for the call.
+            target: As for the call.
+            truth: As for the call.
+
+        Returns:
+            An estimate that prints as a sentence.
+        """
+        with torch.inference_mode(False), torch.autocast(self.classifier.device.type, enabled=False):
+            pixels = self.classifier.check_pixels(pixels)
+            question = Question(self.classifier, pixels, target, truth, self.layer, self.seed, self.fuse, probe=True)
+            start = time.perf_counter()
+            try:
+                self._answer(question)
+            except Probed as found:
+                return found.estimate
+            return Estimate(self.method.forwards * len(pixels), time.perf_counter() - start)
+
     def _answer(self, question: Question) -> Maps:
         method = self.method
         if method.decisions and (decision := self.classifier.decision_on(question.pixels)) not in method.decisions:
@@ -138,7 +163,7 @@ class Explainer:
 
         paper = str(self.method.paper) if self.method.paper else None
         return {
-            "settings": {k: v if isinstance(v, int | float | str | None) else str(v) for k, v in self.settings.items()},
+            "settings": {k: _plain(v) for k, v in self.settings.items() if k not in self.method.unrecorded},
             "paper": paper,
             "fuse": self.fuse if len(self.layer) > 1 else None,
             "seed": self.seed,
@@ -149,6 +174,14 @@ class Explainer:
 
     def __repr__(self) -> str:
         return f"Explainer({self.method.name!r}, {self.classifier!r}, layer={list(self.layer) or None})"
+
+
+def _plain(setting: Any) -> int | float | str | None:
+    """A setting as it stands in a manifest."""
+    if isinstance(setting, Tensor):
+        content = setting.detach().cpu().contiguous().numpy().tobytes()
+        return f"tensor {tuple(setting.shape)}, CRC-32 {zlib.crc32(content):08x}"
+    return setting if isinstance(setting, int | float | str | None) else str(setting)
 
 
 def _finite(maps: Tensor, method: str) -> Tensor:

@@ -1,5 +1,6 @@
 """What an explainer is given: pixels, resolved rows, and gradients of their scores, each forward pass paid once."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -43,6 +44,7 @@ class Question:
         named: Layers that the caller named (with an optional `@nchw`, `@nhwc`, `@tokens`), or none.
         seed: For methods that draw random numbers.
         fuse: How the maps of several layers become one.
+        probe: Only find out what the answer would cost; a method that can tell raises `Probed`.
         image: Row -> image, known after the first pass.
         targets: Row -> resolved target.
         score, probability: (N,) of the unaltered images.
@@ -55,6 +57,7 @@ class Question:
     named: tuple[str, ...] = ()
     seed: int = 0
     fuse: Literal["mean", "max", "layer-cam"] = "mean"
+    probe: bool = False
     image: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     targets: tuple[Target, ...] = ()
     score: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -174,6 +177,43 @@ class Question:
     def generator(self, extra: int = 0) -> torch.Generator:
         """A seeded source of noise on the CPU, the same on every device; noise is shared by the images of a batch."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + extra)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an explanation costs.
+
+    Attributes:
+        passes: Masked forward passes, or those that the method's record states.
+        seconds: Roughly how long.
+        how: What runs them.
+    """
+
+    passes: int
+    seconds: float
+    how: str = ""
+
+    def __str__(self) -> str:
+        minutes, seconds = divmod(round(self.seconds), 60)
+        time = f"{minutes} min {seconds:02d} s" if minutes else f"{self.seconds:.1f} s"
+        return f"{self.passes} passes" + (f" ({self.how})" if self.how else "") + f", about {time}"
+
+
+class Probed(Exception):  # noqa: N818 - an answer, not an error
+    """Carries the estimate out of a method that was only probed."""
+
+    def __init__(self, estimate: Estimate) -> None:
+        super().__init__(str(estimate))
+        self.estimate = estimate
+
+
+def generator_for(image: Tensor, seed: int) -> torch.Generator:
+    """A generator for one image (C, H, W) and a seed, the same on every device.
+
+    It depends on the image's content: a batch gives what a loop gives, and images do not share their noise.
+    """
+    content = zlib.crc32(image.detach().cpu().contiguous().numpy().tobytes())
+    return torch.Generator().manual_seed(seed * 4_294_967_291 % 2**62 + content)
 
 
 def broadcast_rows(per_image: Tensor, image: Tensor) -> Tensor:

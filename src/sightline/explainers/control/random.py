@@ -3,9 +3,8 @@
 import torch
 
 from sightline.errors import MethodError
-from sightline.explainers.control._seed import generator_for
 from sightline.explainers.method import Maps, explains
-from sightline.explainers.question import Question, broadcast_rows
+from sightline.explainers.question import Question, broadcast_rows, generator_for
 
 
 @explains(

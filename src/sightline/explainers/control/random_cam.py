@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from sightline.explainers.control._seed import generator_for
 from sightline.explainers.method import Maps, explains, fused
-from sightline.explainers.question import Question, broadcast_rows
+from sightline.explainers.question import Question, broadcast_rows, generator_for
 
 
 @explains(

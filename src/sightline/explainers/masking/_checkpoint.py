@@ -1,4 +1,4 @@
-"""A file that takes every score as it comes, so that a killed call loses nothing."""
+"""A folder that takes every score as it comes, so that a killed call loses nothing."""
 
 import hashlib
 import json
@@ -18,26 +18,23 @@ _MARK = b"MASK"
 
 
 class Checkpoint:
-    """Scores on disk: one line that says which question they answer, then records in the order they came.
+    """Scores on disk, a file for each question: a line that says what it is, then records in the order they came.
 
     A record that was cut short by a kill is dropped; everything before it counts.
 
     Raises:
-        StorageError: The file belongs to another question or is none of ours, or cannot be written.
+        StorageError: The file is none of ours or cannot be written.
     """
 
-    def __init__(self, path: str | Path, identity: Sequence[object], jobs: Sequence[Job]) -> None:
-        self.path = Path(path)
+    def __init__(self, folder: str | Path, identity: Sequence[object], jobs: Sequence[Job]) -> None:
         digest = hashlib.sha256(repr(identity).encode()).hexdigest()
+        self.path = Path(folder) / f"{digest[:16]}.scores"
         head = json.dumps({"sightline": "masked scores", "question": digest}).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             known = self.path.read_bytes() if self.path.exists() else b""
             if known and not head.startswith(known[: len(head)]):
-                raise StorageError(
-                    f"{self.path} holds the scores of another question (other images, target, settings or weights); "
-                    "name another file, or delete it"
-                )
+                raise StorageError(f"{self.path} is no file of masked scores, or of another version; delete it")
             good = self._read(known, len(head), jobs) if len(known) >= len(head) else 0
             self._file: IO[bytes] = self.path.open("r+b" if good else "wb")
             if good:

@@ -1,7 +1,8 @@
 """The engine: it asks the classifier about masked images, chunk by chunk, and nothing it learns is lost."""
 
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sightline import target as targets
 from sightline.classifier import BlackBox
-from sightline.errors import MethodError, ModelError, OutOfMemoryError
+from sightline.errors import MethodError, ModelError, out_of_memory
 from sightline.explainers.masking import _anytime
 from sightline.explainers.masking._checkpoint import Checkpoint
 from sightline.explainers.masking._fill import fill_for
@@ -19,7 +20,7 @@ from sightline.explainers.masking._memory import chunk_for
 from sightline.explainers.masking._options import Options
 from sightline.explainers.masking._plan import Job, Plan
 from sightline.explainers.masking._queue import Part, Queue
-from sightline.explainers.question import Question
+from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
 Reading = Literal["score", "probability", "probabilities"]
 _FIRST_CHECK, _NEXT_CHECK = 48, 1.25  # passes an image before the first estimate of the error, and its growth
@@ -45,8 +46,7 @@ class Engine:
 
     def generator(self, image: int) -> torch.Generator:
         """A source of random numbers that depends on the seed and the image's content alone."""
-        pixels = self.question.pixels[image].detach().cpu().contiguous().numpy().tobytes()
-        return torch.Generator().manual_seed(self.question.seed * 4_294_967_291 % 2**62 + zlib.crc32(pixels))
+        return generator_for(self.question.pixels[image], self.question.seed)
 
     def job(self, image: int, rows: Sequence[int], plan: Plan, *, shuffle: bool = True) -> Job:
         """A plan for an image, read off for some rows; masks that are not random already are asked in random order."""
@@ -64,6 +64,8 @@ class Engine:
         queue = Queue(jobs, self.options.passes, self.options.seconds)
         forward = self._forward(queue.total)
         size = self.options.chunk or chunk_for(self.question.classifier, self.question.size)
+        if self.question.probe:
+            raise Probed(self._estimate(queue, forward, size))
         try:
             with self._progress(queue, forward) as advance:
                 size = self._ask(queue, forward, size, reading, checkpoint, advance)
@@ -90,7 +92,9 @@ class Engine:
         while parts := queue.take(size):
             try:
                 outputs = self._outputs(queue.jobs, parts, forward, size)
-            except OutOfMemoryError as reason:
+            except (RuntimeError, MemoryError) as reason:
+                if not out_of_memory(reason):
+                    raise
                 if size == 1:
                     raise ModelError(
                         f"{self.name}: there is not enough memory for one masked image; take smaller images, "
@@ -106,6 +110,18 @@ class Engine:
                 self._settle(queue, parts, check, self.options.tolerance)
             advance(sum(len(m) for _, m in parts))
         return size
+
+    def _estimate(self, queue: Queue, forward: Forward, size: int) -> Estimate:
+        total, seconds = queue.total, 0.0
+        for _ in range(3):  # the first one converts, checks and warms up
+            if not (parts := queue.take(size)):
+                break
+            start = time.perf_counter()
+            self._outputs(queue.jobs, parts, forward, size)
+            seconds = (time.perf_counter() - start) / sum(len(m) for _, m in parts)
+        limit = self.options.seconds
+        whole = total * seconds
+        return Estimate(total, whole if limit is None else min(whole, limit), f"{forward.name}, {forward.precision}")
 
     def _outputs(self, jobs: Sequence[Job], parts: Sequence[Part], forward: Forward, size: int) -> Tensor:
         with torch.no_grad():
@@ -167,6 +183,9 @@ class Engine:
         from tqdm import tqdm
 
         show = self.options.progress
+        if callable(show):
+            yield _Counter(show, queue.total).add
+            return
         title = f"{self.name}: {queue.total} passes ({forward.name}, {forward.precision})"
         disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
         with tqdm(
@@ -205,17 +224,19 @@ class Masker:
 
     def __init__(self, question: Question, options: Options, generators: list[torch.Generator]) -> None:
         classifier, x = question.classifier, question.pixels
-        fill = fill_for(x, options, generators)
         self.inside = not isinstance(classifier, BlackBox)
-        if not isinstance(classifier, BlackBox):
-            normalised = classifier.normalise(x)
-            if options.space == "pixels" or options.fill in ("mean", "blur") or isinstance(options.fill, Tensor):
-                fill = classifier.normalise(fill)
-            elif options.fill == "noise":
-                fill = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators]).to(normalised)
-            else:
-                fill = torch.zeros_like(normalised)
-            x = normalised
+        if isinstance(classifier, BlackBox):
+            fill = fill_for(x, options, generators)
+        elif options.space == "normalised" and options.fill == "black":
+            x = classifier.normalise(x)
+            fill = torch.zeros_like(x)
+        elif options.space == "normalised" and options.fill == "noise":
+            noise = [torch.randn(x.shape[1:], generator=g) for g in generators]
+            x = classifier.normalise(x)
+            fill = torch.stack(noise).to(x)
+        else:  # a mean, a blur and an image are the same in both spaces
+            fill = classifier.normalise(fill_for(x, options, generators))
+            x = classifier.normalise(x)
         self.base, self.change = fill, x - fill
         self._forms: dict[bool, tuple[Tensor, Tensor]] = {}
 
@@ -246,6 +267,17 @@ class Masker:
         if start < len(out):
             out[start:] = (base + change)[:1]
         return out if self.inside else out.clamp_(0, 1)
+
+
+class _Counter:
+    """Adds up the passes for a caller who draws progress himself."""
+
+    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
+        self.tell, self.done, self.total = tell, 0, total
+
+    def add(self, passes: int) -> None:
+        self.done += passes
+        self.tell(self.done, self.total)
 
 
 def _release() -> None:

@@ -54,7 +54,7 @@ class Forward:
             reason = f"failed: {str(failure).splitlines()[0][:200]}"
         if reason is not None:
             self.note = f"{self.name} {reason}"
-            self.name, self.call, self.constant = "eager", self.unchecked, False
+            self.name, self.call, self.constant, self.channels_last = "eager", self.unchecked, False, True
         self.unchecked = None
         return expected
 

@@ -75,6 +75,7 @@ def masked(
                 settings={**own, **shared},
                 function=run,
                 runner="question",
+                unrecorded=frozenset({"progress", "checkpoint", "chunk"}),
             )
         )
         return function

@@ -1,5 +1,6 @@
 """The settings that every method on masked images has, beside its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,8 +29,9 @@ class Options:
         chunk: Masked images a forward pass; by default found from their size, and halved when memory runs out.
         budget: Stop after so many masked passes an image, or after `"20s"` (of the whole call).
         tolerance: Stop when the estimated relative error of the map against the full one falls below this.
-        progress: Whether to show a progress bar; by default on a terminal and for more than a few seconds.
-        checkpoint: A file that takes every score as it comes: a killed call that is repeated reads it and goes on.
+        progress: Whether to show a progress bar, or what to call with (passes done, passes in all); by default a bar on
+            a terminal after a few seconds.
+        checkpoint: A folder that takes every score as it comes: a killed call that is repeated reads it and goes on.
     """
 
     fill: str | Tensor = "black"
@@ -39,7 +41,7 @@ class Options:
     chunk: int | None = None
     budget: int | str | None = None
     tolerance: float | None = None
-    progress: bool | None = None
+    progress: bool | Callable[[int, int], None] | None = None
     checkpoint: str | Path | None = None
 
     def __post_init__(self) -> None:
