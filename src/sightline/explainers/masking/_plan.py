@@ -14,10 +14,11 @@ class Plan(Protocol):
 
     `count` different masks; `masks(index)` gives some of them (m, H, W); `traits(index)` describes them by a few
     numbers (m, d), from which the scores of masks that were not asked are predicted; `maps(values)` turns the values
-    (n, count) of n rows into raw maps (n, h, w).
+    (n, count) of n rows into raw maps (n, h, w). `exponential` says that maps are linear in exp(values).
     """
 
     count: int
+    exponential: bool
 
     def masks(self, index: Tensor) -> Tensor: ...
     def traits(self, index: Tensor) -> Tensor: ...
@@ -97,6 +98,8 @@ def coarse(masks: Tensor, side: int = 7) -> Tensor:
 
 class ChannelMasks:
     """Masks mm(up(B_k)) of feature maps B (K, h, w), duplicates merged; the base of plans of the Score-CAM family."""
+
+    exponential = False
 
     def __init__(self, maps: Tensor, size: tuple[int, int]) -> None:
         self.size = size

@@ -19,6 +19,8 @@ class _Plan:
     R and C interpolate to (cells + 1) * cell pixels. Sums over masks never need the masks: they are taken over grids.
     """
 
+    exponential = False
+
     def __init__(self, size: tuple[int, int], count: int, cells: int, keep: float, draw: torch.Generator) -> None:
         self.size, self.count, self.keep = size, count, keep
         cell = [-(-side // cells) for side in size]

@@ -20,7 +20,7 @@ Variant = Literal["paper", "repository", "l-cam"]
 class _Plan(ChannelMasks):
     def __init__(self, A: Tensor, size: tuple[int, int], variant: Variant) -> None:
         super().__init__(A, size)
-        self.A, self.variant = A, variant
+        self.A, self.variant, self.exponential = A, variant, variant == "paper"
 
     def maps(self, values: Tensor) -> Tensor:
         """S (n, h, w) from scores (n, different masks)."""
