@@ -84,7 +84,7 @@ def error(job: Job) -> Tensor:
     sqrt(1 - asked / all) that is still open) and what no fit can tell (maps with leave-one-out residuals drawn onto
     the guesses). 0 when every mask was asked; infinite when too few were.
     """
-    rows = len(job.values)
+    rows = len(job.rows)
     if job.complete:
         return torch.zeros(rows)
     asked = job.order[job.known[job.order]]
@@ -105,7 +105,8 @@ def error(job: Job) -> Tensor:
         signs = torch.randint(2, (job.plan.count, 1), generator=draw) * 2 - 1
         noise = prediction.residuals[which.to(now.device)] * signs.to(now.device)
         rest += (_centred(job.plan.maps(prediction.values(noise))) - now).square().sum(1) / _DRAWS
-    return ((fit + rest).sqrt() / now.norm(dim=1).clamp(min=1e-12)).cpu()
+    relative: Tensor = (fit + rest).sqrt() / now.norm(dim=1).clamp(min=1e-12)
+    return relative.cpu()
 
 
 def _centred(maps: Tensor) -> Tensor:

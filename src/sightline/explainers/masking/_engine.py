@@ -48,10 +48,17 @@ class Engine:
         """A source of random numbers that depends on the seed and the image's content alone."""
         return generator_for(self.question.pixels[image], self.question.seed)
 
-    def job(self, image: int, rows: Sequence[int], plan: Plan, *, shuffle: bool = True) -> Job:
-        """A plan for an image, read off for some rows; masks that are not random already are asked in random order."""
+    def job(
+        self, image: int, rows: Sequence[int], plan: Plan, *, shuffle: bool = True, first: int | None = None
+    ) -> Job:
+        """A plan for an image, read off for some rows; masks that are not random already are asked in random order.
+
+        `first` is a mask that all others are compared with: it is asked before them.
+        """
         count = plan.count
         order = torch.randperm(count, generator=self.generator(image)) if shuffle else torch.arange(count)
+        if first is not None:
+            order = torch.cat([torch.tensor([first]), order[order != first]])
         return Job(image, tuple(rows), plan, order, known=torch.zeros(count, dtype=torch.bool))
 
     def run(self, jobs: Sequence[Job], reading: Reading = "score") -> None:

@@ -40,6 +40,30 @@ def with_gradients(question: Question, names: Sequence[str] | None = None) -> di
     return {n: (A[n], stack_rows(len(question.targets), found[n])) for n in names}
 
 
+def blocks(question: Question) -> tuple[str, ...]:
+    """The layers that a method of several layers takes: those named, else the last block of each resolution.
+
+    Shallow first, at least 4 x 4; of modules inside each other the outermost counts, and the default layer stands for
+    its own resolution. They become the question's layers.
+    """
+    if not question.named:
+        best: dict[tuple[int, int], str] = {}
+        default = next((i for i in question.model.layers(question.size) if i.default), None)
+        for info in question.model.layers(question.size):
+            layout = info.layout
+            passing = "Pool" in info.module or "Pad" in info.module
+            if layout is None or not info.connected or passing or min(layout.height, layout.width) < 4:
+                continue
+            grid = layout.height, layout.width
+            if info is default or grid not in best or info.name.count(".") <= best[grid].count("."):
+                best.pop(grid, None)
+                best[grid] = info.name
+            if info is default:
+                break
+        question.named = tuple(best.values()) or question.layers
+    return question.layers
+
+
 def rows_of(question: Question, image: int) -> list[int]:
     """The rows that explain an image."""
     return (question.image == image).nonzero().flatten().tolist()
@@ -52,12 +76,17 @@ def maps_of(question: Question, jobs: Sequence[Job]) -> Tensor:
 
 
 def channelwise(
-    question: Question, engine: Engine, plan: Callable[[Tensor, int], Plan], reading: Reading = "score"
+    question: Question,
+    engine: Engine,
+    plan: Callable[[Tensor, int], Plan],
+    reading: Reading = "score",
+    first: int | None = None,
 ) -> Maps:
     """Maps of plans made from each image's activations (K, h, w) and number, for all layers, fused."""
     A = activations(question)
+    every = range(len(question.pixels))
     jobs = {
-        name: [engine.job(b, rows_of(question, b), plan(A[name][b], b)) for b in range(len(question.pixels))]
+        name: [engine.job(b, rows_of(question, b), plan(A[name][b], b), first=first) for b in every]
         for name in question.layers
     }
     engine.run([job for found in jobs.values() for job in found], reading)

@@ -110,6 +110,20 @@ class ChannelMasks:
         """(m, H, W) in [0, 1]."""
         return min_max(upsample(self.different[index], self.size))
 
+    def weighted(self, weights: Tensor) -> Tensor:
+        """sum_k w_k mm(up(B_k)) for weights (n, different masks): (n, H, W), summed before the upsampling."""
+        low, span = self._ranges()
+        scaled = torch.where(span > 0, weights / torch.where(span > 0, span, 1.0), 0.0)
+        S = upsample(torch.einsum("nk,khw->nhw", scaled, self.different), self.size)
+        return S - (scaled @ low)[:, None, None]
+
+    def _ranges(self) -> tuple[Tensor, Tensor]:
+        if not hasattr(self, "_range"):
+            up = [upsample(self.different[k : k + 64], self.size).flatten(1) for k in range(0, self.count, 64)]
+            low, high = torch.cat([u.amin(1) for u in up]), torch.cat([u.amax(1) for u in up])
+            self._range = (low, high - low)
+        return self._range
+
     def traits(self, index: Tensor) -> Tensor:
         """(m, d)."""
         return coarse(self.different[index])
