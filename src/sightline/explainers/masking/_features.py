@@ -1,5 +1,6 @@
 """Activations and gradients for methods whose masks come from a layer."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -41,26 +42,29 @@ def with_gradients(question: Question, names: Sequence[str] | None = None) -> di
 
 
 def blocks(question: Question) -> tuple[str, ...]:
-    """The layers that a method of several layers takes: those named, else the last block of each resolution.
+    """The layers that a method of several layers takes: those named, else the last map of each resolution.
 
-    Shallow first, at least 4 x 4; of modules inside each other the outermost counts, and the default layer stands for
-    its own resolution. They become the question's layers.
+    Shallow first, at least 4 x 4. What an activation function gives goes before anything else, for masks are made of
+    what is active; then the outermost module counts. The default layer stands for its own resolution. A module that
+    runs several times is left out. They become the question's layers.
     """
     if not question.named:
-        best: dict[tuple[int, int], str] = {}
-        default = next((i for i in question.model.layers(question.size) if i.default), None)
-        for info in question.model.layers(question.size):
+        best: dict[tuple[int, int], tuple[tuple[bool, int], str]] = {}
+        found = question.model.layers(question.size)
+        runs = Counter(info.name for info in found)
+        for info in found:
             layout = info.layout
-            passing = "Pool" in info.module or "Pad" in info.module
-            if layout is None or not info.connected or passing or min(layout.height, layout.width) < 4:
+            usable = info.connected and runs[info.name] == 1 and not any(w in info.module for w in ("Pool", "Pad"))
+            if layout is None or not usable or min(layout.height, layout.width) < 4:
                 continue
-            grid = layout.height, layout.width
-            if info is default or grid not in best or info.name.count(".") <= best[grid].count("."):
+            grid, active = (layout.height, layout.width), hasattr(torch.nn.modules.activation, info.module)
+            rank = (not active, 0 if active else info.name.count("."))
+            if info.default or grid not in best or rank <= best[grid][0]:
                 best.pop(grid, None)
-                best[grid] = info.name
-            if info is default:
+                best[grid] = rank, info.name
+            if info.default:
                 break
-        question.named = tuple(best.values()) or question.layers
+        question.named = tuple(name for _, name in best.values()) or question.layers
     return question.layers
 
 
