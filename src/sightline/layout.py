@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from sightline.errors import LayerError
@@ -29,6 +30,14 @@ class Layout:
             return value.permute(0, 3, 1, 2)
         grid = value[:, self.prefix :].reshape(len(value), self.height, self.width, self.channels)
         return grid.permute(0, 3, 1, 2)
+
+    def from_maps(self, maps: Tensor, like: Tensor) -> Tensor:
+        """(B, K, h, w) -> as the layer gives it; leading tokens are taken from `like` (B, ...)."""
+        if self.kind == "nchw":
+            return maps
+        if self.kind == "nhwc":
+            return maps.permute(0, 2, 3, 1)
+        return torch.cat([like[:, : self.prefix], maps.flatten(2).transpose(1, 2)], 1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
