@@ -14,17 +14,17 @@ from sightline.classifier import BlackBox
 from sightline.errors import MethodError, ModelError, out_of_memory
 from sightline.explainers.masking import _anytime
 from sightline.explainers.masking._checkpoint import Checkpoint
-from sightline.explainers.masking._fill import fill_for
 from sightline.explainers.masking._forward import Forward, forward_for
+from sightline.explainers.masking._masker import Masker
 from sightline.explainers.masking._memory import chunk_for
 from sightline.explainers.masking._options import Options
 from sightline.explainers.masking._plan import Job, Plan
+from sightline.explainers.masking._progress import deferred_interrupt, shown
 from sightline.explainers.masking._queue import Part, Queue
 from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
 Reading = Literal["score", "probability", "probabilities"]
-_FIRST_CHECK, _NEXT_CHECK = 48, 1.25  # passes an image before the first estimate of the error, and its growth
-_LONG = 3.0  # seconds from which on a progress bar appears
+_FIRST_CHECK, _NEXT_CHECK = 48, 1.4  # passes an image before the first estimate of the error, and its growth
 
 
 class Engine:
@@ -74,7 +74,9 @@ class Engine:
         if self.question.probe:
             raise Probed(self._estimate(queue, forward, size))
         try:
-            with self._progress(queue, forward) as advance:
+            with shown(
+                self.name, queue.total, f"{forward.name}, {forward.precision}", self.options.progress
+            ) as advance:
                 size = self._ask(queue, forward, size, reading, checkpoint, advance)
         except BaseException as reason:
             if not all(bool(job.known.any()) for job in jobs):
@@ -186,19 +188,38 @@ class Engine:
         return Checkpoint(path, (*asked, content, q.targets, q.classifier.describe(), counts), jobs)
 
     @contextmanager
-    def _progress(self, queue: Queue, forward: Forward) -> Iterator[Any]:
-        from tqdm import tqdm
+    def steps(self, steps: int, passes: int) -> Iterator[Callable[[int], None]]:
+        """Progress, estimate and interruption of a method that makes its own passes: call what it yields after each.
 
-        show = self.options.progress
-        if callable(show):
-            yield _Counter(show, queue.total).add
-            return
-        title = f"{self.name}: {queue.total} passes ({forward.name}, {forward.precision})"
-        disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
-        with tqdm(
-            total=queue.total, desc=title, unit="pass", delay=_LONG if show is None else 0, disable=disable, leave=False
-        ) as bar:
-            yield bar.update
+        Ctrl-C sets `stopped` at the next call; the method ends its loop and returns what it has.
+        """
+        done, start, counted = 0, time.perf_counter(), 0
+        how = f"eager, {self.options.precision or getattr(self.question.classifier, 'precision', 'float32')}"
+        with shown(self.name, passes, how, self.options.progress) as advance:
+
+            def step(count: int) -> None:
+                nonlocal done, start, counted
+                done += count
+                counted += 1
+                if self.question.probe and counted == 1:
+                    start = time.perf_counter()  # the first step warms up
+                if self.question.probe and counted >= min(3, steps):
+                    each = (time.perf_counter() - start) / max(1, counted - 1)
+                    raise Probed(Estimate(passes, each * steps, how))
+                advance(count)
+
+            with deferred_interrupt() as interrupted:
+
+                def checked(count: int) -> None:
+                    step(count)
+                    if interrupted() and self.stopped is None:
+                        self.stopped = KeyboardInterrupt()
+
+                yield checked
+        o = self.options
+        fill = o.fill if isinstance(o.fill, str) else "given image"
+        self.record = {"fill": fill, "space": o.space, "how": how, "masks": [passes], "passes": [done]}
+        self.record["complete"] = self.stopped is None
 
     def _note(self, jobs: Sequence[Job], queue: Queue, forward: Forward, size: int) -> None:
         worst = torch.zeros(len(self.question.targets))
@@ -221,70 +242,6 @@ class Engine:
             "error": [round(float(e), 6) if e.isfinite() else None for e in worst],
             **({"note": forward.note} if forward.note else {}),
         }
-
-
-class Masker:
-    """Makes masked images M * x + (1 - M) * fill in the order and space that the forward pass wants.
-
-    Normalisation is affine, so masking pixels is fill' + M * (x' - fill') on normalised tensors.
-    """
-
-    def __init__(self, question: Question, options: Options, generators: list[torch.Generator]) -> None:
-        classifier, x = question.classifier, question.pixels
-        self.inside = not isinstance(classifier, BlackBox)
-        if isinstance(classifier, BlackBox):
-            fill = fill_for(x, options, generators)
-        elif options.space == "normalised" and options.fill == "black":
-            x = classifier.normalise(x)
-            fill = torch.zeros_like(x)
-        elif options.space == "normalised" and options.fill == "noise":
-            noise = [torch.randn(x.shape[1:], generator=g) for g in generators]
-            x = classifier.normalise(x)
-            fill = torch.stack(noise).to(x)
-        else:  # a mean, a blur and an image are the same in both spaces
-            fill = classifier.normalise(fill_for(x, options, generators))
-            x = classifier.normalise(x)
-        self.base, self.change = fill, x - fill
-        self._forms: dict[bool, tuple[Tensor, Tensor]] = {}
-
-    def _form(self, channels_last: bool) -> tuple[Tensor, Tensor, Any]:
-        memory = torch.channels_last if channels_last else torch.contiguous_format
-        if channels_last not in self._forms:
-            self._forms = {
-                channels_last: (
-                    self.base.contiguous(memory_format=memory),
-                    self.change.contiguous(memory_format=memory),
-                )
-            }
-        return *self._forms[channels_last], memory
-
-    def __call__(self, parts: Sequence[tuple[Job, Tensor]], channels_last: bool, room: int = 0) -> Tensor:
-        """(m, C, H, W), filled up with unmasked images to `room` where every call must be of one size."""
-        base, change, memory = self._form(channels_last)
-        count = sum(len(index) for _, index in parts)
-        out = torch.empty(
-            (max(count, room), *base.shape[1:]), dtype=base.dtype, device=base.device, memory_format=memory
-        )
-        start = 0
-        for job, index in parts:
-            b, part = job.image, out[start : start + len(index)]
-            masks = job.plan.masks(index.to(base.device)).to(base)
-            torch.addcmul(base[b : b + 1], masks[:, None], change[b : b + 1], out=part)
-            start += len(index)
-        if start < len(out):
-            out[start:] = (base + change)[:1]
-        return out if self.inside else out.clamp_(0, 1)
-
-
-class _Counter:
-    """Adds up the passes for a caller who draws progress himself."""
-
-    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
-        self.tell, self.done, self.total = tell, 0, total
-
-    def add(self, passes: int) -> None:
-        self.done += passes
-        self.tell(self.done, self.total)
 
 
 def _release() -> None:

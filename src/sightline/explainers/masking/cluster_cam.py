@@ -50,7 +50,7 @@ class _Plan(ChannelMasks):
     "cluster-cam",
     paper=Paper(
         title="Cluster-CAM: Cluster-Weighted Visual Interpretation of CNNs' Decision in Image Classification",
-        authors="Feng, Ji, Stankovic, Fan and Zhu",
+        authors="Feng, Ji, Daković, Cui, Zhu and Stanković",
         year=2023,
         arxiv="2302.01642",
     ),

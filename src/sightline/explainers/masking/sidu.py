@@ -39,10 +39,12 @@ class _Plan:
 
     def maps(self, values: Tensor) -> Tensor:
         """(n, h, w), the same for all rows, from prediction vectors (C, count)."""
-        P, Pi = values[:, 0], values[:, 1:].T  # (C,), (m, C)
+        P, Pi = values[:, 0].double(), values[:, 1:].T.double()  # (C,), (m, C): distances of near vectors cancel
         similarity = torch.exp(-(Pi - P).square().sum(1) / (2 * self.width**2))
-        uniqueness = torch.cat([torch.cdist(part, Pi) @ self.times for part in Pi.split(256)])  # type: ignore[no-untyped-call]
-        S = torch.einsum("m,mhw->hw", similarity * uniqueness * self.times, self.different) / self.times.sum()
+        times = self.times.double()
+        uniqueness = torch.cat([torch.cdist(part, Pi) @ times for part in Pi.split(256)])  # type: ignore[no-untyped-call]
+        w = (similarity * uniqueness * times / times.sum()).float()
+        S = torch.einsum("m,mhw->hw", w, self.different)
         return S.expand(self.rows, *S.shape)
 
 
