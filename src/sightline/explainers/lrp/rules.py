@@ -1,0 +1,291 @@
+"""The rules of layer-wise relevance propagation, each beside its equation.
+
+Notation: an operation z_k = sum_j x_j w_jk + b_k passes relevance R_k of its outputs on to R_j of its inputs.
+Every rule has the form R_j = sum_k contribution_jk * R_k / denominator_k. A denominator is kept away from 0 by
+eps * sign(z), where sign(0) is +1. `absorbed` notes what a denominator keeps for itself: the share of the bias in it,
+and the share of eps. Sources: Bach et al. 2015 (PLoS ONE 10(7), e0130140); Montavon et al. 2019 (chapter 10 of
+"Explainable AI", LNCS 11700); Montavon et al. 2017 (arXiv 1512.02479) for w-square, z-box.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sightline.errors import MethodError
+from sightline.explainers.lrp._linear import Linear
+
+Bias = Literal["keep", "zero"]
+Absorbed = Callable[[Tensor, Tensor | None, Tensor | None], None]  # (s, bias, eps): s * bias and s * eps stay here
+
+_TINY = 1e-9  # for rules whose formula has no eps: only 0 / 0 is changed
+
+
+def stabiliser(z: Tensor, eps: float | Tensor) -> Tensor:
+    """eps * sign(z), with sign(0) = +1."""
+    return torch.where(z < 0, -eps, eps)
+
+
+def share(R: Tensor, z: Tensor, eps: float | Tensor, bias: Tensor | None, absorbed: Absorbed | None) -> Tensor:
+    """s = R / (z + eps sign(z)); what bias and eps take of it is noted."""
+    e = stabiliser(z, eps)
+    s = R / (z + e)
+    if absorbed is not None:
+        absorbed(s, bias, e)
+    return s
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operation passes relevance on.
+
+    `one_sided` rules read contributions of one sign only, so they have to know which side of the decision is asked.
+    `needs_output`: whether z is read (it is kept from the forward pass then).
+    """
+
+    one_sided = False
+    needs_output = True
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """R of the outputs (shape of z, bias included in z) -> R of the inputs (shape of x)."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        names = {k: v for k, v in vars(self).items()}
+        inside = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in names.items())
+        return f"{type(self).__name__}({inside})"
+
+
+def _without(op: Linear, z: Tensor, bias: Bias) -> tuple[Tensor, Tensor | None]:
+    """z and the bias that takes part in the denominator."""
+    b = op.b("", z)
+    if bias == "keep" or b is None:
+        return z, b
+    return z - b, None
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """R_j = x_j sum_k w_jk R_k / (z_k + eps sign z_k).
+
+    With `relative`, eps is a share of the root mean square of z over each image (the LRP tutorial: 0.25).
+    """
+
+    eps: float = 1e-6
+    relative: bool = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        assert z is not None  # noqa: S101
+        z, b = _without(op, z, bias)
+        eps: float | Tensor = self.eps
+        if self.relative:
+            eps = self.eps * z.square().mean(tuple(range(1, z.ndim)), keepdim=True).sqrt() + _TINY
+        return x * op.pull(share(R, z, eps, b, absorbed), x)
+
+
+@dataclass(frozen=True)
+class Zero(Epsilon):
+    """LRP-0: R_j = x_j sum_k w_jk R_k / z_k."""
+
+    eps: float = _TINY
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """R_j = sum_k x_j (w_jk + gamma w_jk+) R_k / (z_k + gamma z_k+) for x >= 0.
+
+    For inputs of both signs contributions with the sign of z_k are favoured: with c_jk = x_j w_jk,
+    R_j = sum_k (c_jk + gamma c_jk[sign c = sign z]) R_k / (z_k + gamma sum_j c_jk[sign c = sign z]).
+    """
+
+    gamma: float = 0.25
+    eps: float = 1e-6
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        assert z is not None  # noqa: S101
+        full, b = _without(op, z, bias)
+        up, g = full >= 0, self.gamma
+        same = torch.where(up, _side(op, x, "+"), _side(op, x, "-"))
+        if b is not None:
+            part = torch.where(up, b.clamp(min=0), b.clamp(max=0))
+            same, b = same + part, b + g * part
+        s = share(R, full + g * same, self.eps, b, absorbed)
+        R_x = x * op.pull(s, x)
+        R_x = R_x + g * _pull_side(op, x, torch.where(up, s, 0), "+")
+        return R_x + g * _pull_side(op, x, torch.where(up, 0, s), "-")
+
+
+def _side(op: Linear, x: Tensor, side: str) -> Tensor:
+    """Sum over j of the contributions x_j w_jk of one sign (`+` or `-`), without the bias."""
+    other = "-" if side == "+" else "+"
+    if op.weight is None:
+        return op.map(x.clamp(min=0) if side == "+" else x.clamp(max=0))
+    if op.nonnegative:
+        return op.map(x, side)
+    return op.map(x.clamp(min=0), side) + op.map(x.clamp(max=0), other)
+
+
+def _pull_side(op: Linear, x: Tensor, s: Tensor, side: str) -> Tensor:
+    """Sum over k of the contributions x_j w_jk of one sign, times s_k."""
+    other = "-" if side == "+" else "+"
+    if op.weight is None:
+        return (x.clamp(min=0) if side == "+" else x.clamp(max=0)) * op.pull(s, x)
+    if op.nonnegative:
+        return x * op.pull(s, x, side)
+    # x+ is zero where x- is not, so one choice an entry does for the sum of both products.
+    return x * torch.where(x > 0, op.pull(s, x, side), op.pull(s, x, other))
+
+
+@dataclass(frozen=True)
+class ZPlus(Rule):
+    """R_j = sum_k (x_j w_jk)+ R_k / (sum_j (x_j w_jk)+ + b_k+): alpha-beta with alpha = 1, beta = 0."""
+
+    eps: float = 1e-6
+    one_sided = True
+    needs_output = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        up = _side(op, x, "+")
+        b = op.b("+", up) if bias == "keep" else None
+        s = share(R, up if b is None else up + b, self.eps, b, absorbed)
+        return _pull_side(op, x, s, "+")
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """R_j = sum_k (alpha (x_j w_jk)+ / z_k+ - beta (x_j w_jk)- / z_k-) R_k, alpha - beta = 1.
+
+    z_k+ and z_k- are the sums of the positive and negative contributions with the bias of that sign.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+    eps: float = 1e-6
+    one_sided = True
+
+    def __post_init__(self) -> None:
+        if self.alpha < 1 or self.beta < 0 or abs(self.alpha - self.beta - 1) > 1e-9:
+            raise MethodError(f"alpha - beta must be 1 and beta at least 0, not {self.alpha} and {self.beta}")
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        assert z is not None  # noqa: S101
+        full, b = _without(op, z, bias)
+        up = _side(op, x, "+")
+        up_b = down_b = None
+        if b is not None:
+            up_b, down_b = b.clamp(min=0), b.clamp(max=0)
+            up = up + up_b
+        down = torch.minimum(full - up, torch.zeros((), dtype=up.dtype, device=up.device))
+        s_up = share(self.alpha * R, up, self.eps, up_b, absorbed)
+        s_down = share(-self.beta * R, down, self.eps, down_b, absorbed)
+        return _pull_side(op, x, s_up, "+") + _pull_side(op, x, s_down, "-")
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """R_j = sum_k w_jk^2 R_k / sum_j w_jk^2; the bias takes nothing. For first layers with unbounded inputs."""
+
+    needs_output = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        s = share(R, op.map(torch.ones_like(x), "2"), _TINY, None, absorbed)
+        return op.pull(s, x, "2")
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """R_j = sum_k R_k / (number of inputs that k reads); the bias takes nothing."""
+
+    needs_output = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        if op.flat is not None:
+            return op.flat(R, x)
+        s = share(R, op.map(torch.ones_like(x), "1"), _TINY, None, absorbed)
+        return op.pull(s, x, "1").expand_as(x)
+
+
+@dataclass(frozen=True)
+class ZBox(Rule):
+    """R_j = sum_k (x_j w_jk - l_j w_jk+ - h_j w_jk-) R_k / sum_j (the same), for inputs in [l, h].
+
+    l and h are black and white after the classifier's normalisation, a channel each; the bias takes nothing.
+    """
+
+    eps: float = 1e-6
+    needs_output = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        if op.box is None:
+            raise MethodError("the z-box rule is for the layer that reads the pixels; put `first` as its predicate")
+        low, high = (torch.zeros_like(x) + v.to(x) for v in op.box)
+        above = op.map(x) - op.map(low, "+") - op.map(high, "-")
+        s = share(R, above, self.eps, None, absorbed)
+        return x * op.pull(s, x) - low * op.pull(s, x, "+") - high * op.pull(s, x, "-")
+
+
+@dataclass(frozen=True)
+class Norm(Epsilon):
+    """R_j = x_j R_k / (sum_j x_j + eps): epsilon on a map whose weights are equal (sums, average pooling)."""
+
+
+@dataclass(frozen=True)
+class Pass(Rule):
+    """R_j = R_k: relevance unchanged, for operations that keep the shape (activations, norms)."""
+
+    needs_output = False
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        return R
+
+
+@dataclass(frozen=True)
+class WinnerTakesAll(Rule):
+    """Max pooling: all relevance to the input that won."""
+
+    needs_output = False
+
+
+@dataclass(frozen=True)
+class Uniform(Rule):
+    """A product of two factors: half of the relevance to each, by epsilon (AttnLRP, arXiv 2402.05602, eq. 14)."""
+
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class Taylor(Rule):
+    """Softmax by its first-order Taylor expansion: R_j = x_j (R_j - s_j sum_k R_k) (AttnLRP, eq. 13)."""
+
+
+@dataclass(frozen=True)
+class Constant(Rule):
+    """Softmax or a gate as a constant: no relevance goes through it (CP-LRP, Ali et al. 2022, arXiv 2202.07304)."""
