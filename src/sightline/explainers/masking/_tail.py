@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 from sightline import layers as layering
 from sightline import replica
+from sightline.capture import unknown_layer
 from sightline.classifier import Classifier
-from sightline.errors import LayerError, ModelError, SightlineError
+from sightline.errors import LayerError, SightlineError
 from sightline.explainers.question import Question
-from sightline.layout import first_tensor, replace_first
+from sightline.layout import first_tensor
 
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 _CHUNK_BYTES = 48 * 2**20  # altered activations that go through the tail at once
 
 
@@ -31,7 +33,6 @@ class _Call:
 
     module: nn.Module
     output: Any = None
-    version: int = 0
     inside: list["_Call"] = field(default_factory=list)
     holds: bool = False  # the layer ran inside
 
@@ -49,7 +50,6 @@ class _Recording:
         output = forward(*args, **kwargs)
         self.stack.pop()
         node.output = tree_map(_cloned, output) if self.copy or module is self.layer else output
-        node.version = _version(node.output)
         if module is self.layer:
             for open_ in (*self.stack, node):
                 open_.holds = True
@@ -99,6 +99,7 @@ class Tail:
     Attributes:
         outputs: (B, C, ...) of the unaltered images.
         A: (B, K, h, w) their activations, float32.
+        layout: How the layer gives them.
 
     Raises:
         LayerError: There is no such layer or no spatial map, or the model cannot be run from it.
@@ -106,90 +107,82 @@ class Tail:
 
     def __init__(self, question: Question, name: str, position: int = 0) -> None:
         self.classifier: Classifier = question.model
-        self.classifier.refresh()
         base = self.classifier.twin(untouched=(name,))
         self.twin: nn.Module = self.classifier.cached(("tail", id(base)), lambda: _watched(base))
-        self.name, self.pixels = name, question.pixels
+        self.name, self.size = name, question.size
+        self._kind = layering.split_name(question.named[position])[1] if question.named else None
         with torch.no_grad():
             self.values = self.classifier.normalise(question.pixels)
-            root = self._record(copy=False)
-            if any(_version(node.output) != node.version for node in _given(root, self._layer)):
-                root = self._record(copy=True)  # the model writes into what its modules returned
-        self._copy = False
-        found = first_tensor(self._layer_output)
-        if found is None:
-            raise LayerError(f"layer {name!r} returns no tensor; choose another one (`sightline layers MODEL`)")
-        kind = layering.split_name(question.named[position])[1] if question.named else None
-        self.layout = layering.layout_of(self.classifier, name, kind, found, question.size)
-        self._first = found
-        self.A = self.layout.to_maps(found).float()
-        self._steps = _script(root, self._layer)
-        self._check()
+            key = ("tail keeps copies", name, self._kind, self.size)
+            known = self.classifier.holds(key)
+            self._record(copy=known and self.classifier.cached(key, bool))
+            if not known:
+                self.classifier.cached(key, self._needs_copies)
 
-    def _record(self, *, copy: bool) -> _Call:
+    def _record(self, *, copy: bool) -> None:
+        """Run the whole model once and keep what was finished before the layer's last call."""
         try:
-            self._layer = self.twin.get_submodule(self.name)
+            layer = self.twin.get_submodule(self.name)
         except AttributeError as reason:
-            from sightline.capture import unknown_layer
-
             raise LayerError(unknown_layer(self.twin, self.name)) from reason
         root = _Call(nn.Identity())
-        recording = _Recording(self._layer, [root], copy)
-        token = _STATE.set(recording)
+        token = _STATE.set(_Recording(layer, [root], copy))
         try:
             self.outputs = self.classifier.scores(self.twin, self.values)
         finally:
             _STATE.reset(token)
-        node = _last(root, self._layer)
-        if node is None:
+        self._copy, self._steps = copy, _script(root, layer)
+        if not self._steps:
             raise LayerError(f"layer {self.name!r} takes no part in the forward pass; choose another one")
-        self._layer_output = node.output
-        return root
+        self._output = self._steps[-1][2]
+        found = first_tensor(self._output)
+        if found is None:
+            raise LayerError(f"layer {self.name!r} returns no tensor; choose another one (`sightline layers MODEL`)")
+        self._first = found
+        self.layout = layering.layout_of(self.classifier, self.name, self._kind, found, self.size)
+        self.A = self.layout.to_maps(found).float()
 
-    def _check(self) -> None:
-        """The tail on unaltered activations must give the outputs of the whole model."""
-        try:
-            with torch.no_grad():
-                again = self._checked()
-        except SightlineError as reason:
-            raise LayerError(f"the model cannot be run from layer {self.name!r}: {reason}") from reason
-        scale = self.outputs[:1].abs().amax().clamp(min=1e-6)
-        tolerance = 1e-3 if self.classifier.precision == "float32" else 5e-2
-        if float((again - self.outputs[:1]).abs().amax() / scale) > tolerance:
-            raise LayerError(
-                f"running the model from layer {self.name!r} does not give its outputs; choose the end of a block"
-            )
+    def _needs_copies(self) -> bool:
+        """Whether the model writes into what its modules returned, so that each replay needs copies of its own.
 
-    def _checked(self) -> Tensor:
-        twice = self.A[:1].repeat(2, 1, 1, 1)
-        image = torch.zeros(2, dtype=torch.long, device=twice.device)
-        try:
-            return self(twice, image)
-        except ModelError as reason:
-            if "written-to tensor" not in str(reason):
-                raise
-            self._copy = True  # the model writes into what an earlier module returned: every row needs its own
-            return self(twice, image)
+        Found out once: the tail of unaltered activations must give the outputs of the whole model, and shared memory
+        cannot be written to.
+        """
+        for copy in (False, True):
+            if copy:
+                self._record(copy=True)
+            try:
+                again = self(self.A[:1].repeat(2, 1, 1, 1), torch.zeros(2, dtype=torch.long, device=self.A.device))
+            except SightlineError as reason:
+                if copy:
+                    raise LayerError(f"the model cannot be run from layer {self.name!r}: {reason}") from reason
+                continue
+            scale = self.outputs[:1].abs().amax().clamp(min=1e-6)
+            if float((again - self.outputs[:1]).abs().amax() / scale) <= _TOLERANCE[self.classifier.precision]:
+                return copy
+        raise LayerError(
+            f"running the model from layer {self.name!r} on does not give its outputs; choose the end of a block"
+        )
 
     def __call__(self, maps: Tensor, image: Tensor) -> Tensor:
         """Outputs (m, C, ...) for altered activations (m, K, h, w) of some images (m,); differentiable in them."""
-        batch = len(self.pixels)
+        where = image.tolist()
+        alone, whole = len(set(where)) == 1, where == list(range(len(self.values)))
 
         def rows(value: Any) -> Any:
-            if not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != batch:
+            if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(self.values):
                 return value
-            if batch > 1:
+            if alone:  # no memory for rows that are all the same
+                value = value[where[0] : where[0] + 1].expand(len(where), *value.shape[1:])
+            elif not whole:
                 return value[image]
-            wide = value.expand(len(image), *value.shape[1:])
-            return wide.clone() if self._copy or len(image) == 1 else wide
+            return value.clone() if self._copy else value
 
-        like = rows(self._first)
-        altered = self.layout.from_maps(maps, like).to(like.dtype)
-        altered = altered.clone() if altered.requires_grad else altered  # the model may write into it
-        output = tree_map(rows, replace_first_copy(self._layer_output, self._first))
-        own = altered if isinstance(output, Tensor) else replace_first(output, first_tensor(output), altered)  # type: ignore[arg-type]
-        script = [(m, kind != "run", own if kind == "layer" else tree_map(rows, out)) for m, kind, out in self._steps]
-        token = _STATE.set(_Replay(script))
+        first = rows(self._first)
+        altered = self.layout.from_maps(maps, first).to(first.dtype).clone()  # the model may write into it
+        output = tree_map(lambda value: altered if value is self._first else rows(value), self._output)
+        script = [(m, kind, output if kind == "layer" else tree_map(rows, out)) for m, kind, out in self._steps]
+        token = _STATE.set(_Replay([(m, kind != "run", out) for m, kind, out in script]))
         try:
             return self.classifier.scores(self.twin, rows(self.values))
         finally:
@@ -210,53 +203,18 @@ class Tail:
         return torch.cat(parts)
 
 
-def replace_first_copy(output: Any, first: Tensor) -> Any:
-    """The layer's output in containers of our own, so that replacing a tensor leaves the recorded one as it is."""
-    return first if isinstance(output, Tensor) else tree_map(lambda value: value, output)
-
-
-def _last(root: _Call, layer: nn.Module) -> _Call | None:
-    """The last call of the layer."""
-    for node in reversed(root.inside):
-        if node.module is layer:
-            return node
-        if (found := _last(node, layer)) is not None:
-            return found
-    return None
-
-
 def _cloned(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
-
-
-def _version(output: Any) -> int:
-    """How often the tensors in an output were written to."""
-    return sum(v._version for v in tree_leaves(output) if isinstance(v, Tensor))
-
-
-def _given(root: _Call, layer: nn.Module) -> list[_Call]:
-    """The calls before the layer whose outputs a replay hands out."""
-    level, found = root, []
-    while True:
-        path = next(i for i in reversed(range(len(level.inside))) if _has(level.inside[i], layer))
-        found += level.inside[:path]
-        level = level.inside[path]
-        if level.module is layer:
-            return found
 
 
 def _script(root: _Call, layer: nn.Module) -> list[tuple[nn.Module, str, Any]]:
     """The calls that a replay meets, in order: "run" those around the layer, "give" those before it, the "layer"."""
     steps: list[tuple[nn.Module, str, Any]] = []
     level = root
-    while True:
-        path = next(i for i in reversed(range(len(level.inside))) if _has(level.inside[i], layer))
-        steps += [(node.module, "give", node.output) for node in level.inside[:path]]
-        level = level.inside[path]
+    while path := [i for i, node in enumerate(level.inside) if node.module is layer or node.holds]:
+        steps += [(node.module, "give", node.output) for node in level.inside[: path[-1]]]
+        level = level.inside[path[-1]]
         if level.module is layer:
-            return [*steps, (layer, "layer", None)]
+            return [*steps, (layer, "layer", level.output)]
         steps.append((level.module, "run", None))
-
-
-def _has(node: _Call, layer: nn.Module) -> bool:
-    return node.module is layer or node.holds
+    return []

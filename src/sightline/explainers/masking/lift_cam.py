@@ -5,37 +5,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from sightline import target as targets
 from sightline.errors import MethodError
-from sightline.explainers.masking._affine import AFFINE, affine_scores, is_affine, name_of, tainted
+from sightline.explainers.masking._affine import Follow, affine_scores, depends, is_affine
 from sightline.explainers.masking._tail import Tail
 from sightline.explainers.method import Maps, explains, fused
 from sightline.explainers.question import Question
 from sightline.registry import Paper
 
-_ELEMENTWISE = frozenset(
-    [
-        "relu",
-        "relu6",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "celu",
-        "gelu",
-        "silu",
-        "mish",
-        "softplus",
-        "hardswish",
-        "hardsigmoid",
-        "hardtanh",
-        "sigmoid",
-        "tanh",
-        "clamp",
-    ]
-)
-_QUESTIONS = frozenset(["requires_grad", "get", "set", "dim", "size", "shape"])
+_ACTIVATIONS = "relu relu6 leaky_relu elu selu celu gelu silu mish softplus softsign sigmoid tanh clamp exp"
+_ELEMENTWISE = frozenset(f"{_ACTIVATIONS} hardswish hardsigmoid hardtanh".split())
 _SMALL = 1e-6
 
 
@@ -51,7 +31,7 @@ class _Rescale(torch.autograd.Function):
             leaf = x.detach().requires_grad_()
             y = function(leaf.clone(), *rest, **keywords)
             (slope,) = torch.autograd.grad(y.sum(), leaf)
-        ctx.save_for_backward(x.detach(), y.detach(), slope)
+        ctx.save_for_backward(x.detach().clone(), y.detach(), slope)  # x may be written to afterwards
         return y.detach()  # type: ignore[no-any-return]
 
     @staticmethod
@@ -69,7 +49,7 @@ class _RescaleMax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, settings: Any) -> Tensor:
         y, index = F.max_pool2d(x, **settings, return_indices=True)
-        ctx.save_for_backward(x.detach(), y.detach(), index)
+        ctx.save_for_backward(x.detach().clone(), y.detach(), index)
         return y.detach()
 
     @staticmethod
@@ -86,32 +66,25 @@ class _RescaleMax(torch.autograd.Function):
         return torch.cat([out, torch.zeros_like(out)]), None
 
 
-class _DeepLift(TorchFunctionMode):
-    """Gives non-linear operations of the tail their multipliers; what has none is refused."""
+class _DeepLift(Follow):
+    """Gives non-linear operations of the tail their multipliers."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        kwargs, name = kwargs or {}, name_of(func)
-        inputs = [a for a in (*args, *kwargs.values()) if tainted(a)]
-        if (
-            not inputs
-            or (name in AFFINE and len(inputs) == 1)
-            or name in ("cat", "concat", "stack", "add", "iadd", "sub")
-        ):
-            return func(*args, **kwargs)
-        if name in _ELEMENTWISE and len(inputs) == 1 and inputs[0] is args[0]:
+    def call(self, name: str, function: Any, args: Any, kwargs: Any) -> Any:
+        if name in _ELEMENTWISE and not depends((args[1:], kwargs)):
             keywords = {k: v for k, v in kwargs.items() if k != "inplace"}
-            return _Rescale.apply(args[0], func, args[1:], keywords)
-        if name.startswith("max_pool2d"):
+            rest = [a for a in args[1:] if not isinstance(a, bool)]  # inplace=, given by position
+            y = _Rescale.apply(args[0], function, rest, keywords)
+            return args[0].copy_(y) if _in_place(function, args, kwargs) else y
+        if name == "max_pool2d":
             names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
             settings = {**dict(zip(names, args[1:], strict=False)), **kwargs}
             return _RescaleMax.apply(args[0], {k: v for k, v in settings.items() if k in names})
-        result = func(*args, **kwargs)
-        if tainted(result) and name not in _QUESTIONS:
-            raise MethodError(
-                f"lift-cam has no DeepLIFT rule for {name!r} in the tail; take a later layer, from which on there are "
-                "only linear layers, element-wise activations, max pooling and mean pooling"
-            )
-        return result
+        return super().call(name, function, args, kwargs)
+
+
+def _in_place(func: Any, args: Any, kwargs: Any) -> bool:
+    name = str(getattr(func, "__name__", ""))
+    return bool(kwargs.get("inplace")) or any(a is True for a in args[1:]) or name[-1:] == "_" != name[-2:-1]
 
 
 @explains(
@@ -163,12 +136,17 @@ def _weights(question: Question, tail: Tail, rows: Tensor) -> Tensor:
         if is_affine(tail):
             outputs = tail(leaf, image.repeat(2))
         else:
-            with _DeepLift():
+            with _DeepLift() as follow:
                 outputs = tail(leaf, image.repeat(2))
+            if follow.odd:
+                raise MethodError(
+                    f"lift-cam has no DeepLIFT rule for {follow.odd[0]!r} in the tail; take a later layer, from which "
+                    "on there are only linear layers, element-wise activations, max pooling and mean pooling"
+                )
         score = targets.scores([*part, *part], outputs)
         (multiplier,) = torch.autograd.grad(score[: len(part)].sum(), leaf)
     C = multiplier[: len(part)] * pair[: len(part)]
-    _check_sum(C, (score[: len(part)] - score[len(part) :]).detach())
+    _check_sum(C, question.score[rows] - score[len(part) :].detach())
     return C.sum((2, 3))
 
 
