@@ -59,6 +59,7 @@ class _Plan(ChannelMasks):
     forwards=11,
     needs={"features"},
     signed=True,
+    anytime=False,  # few masks: there is nothing to save
 )
 def cluster_cam(question: Question, engine: Engine, *, clusters: int = 10) -> Maps:
     """S = sum_c (s_c - mean s) B_c with B_c the mean channel of cluster c and s_c = f_c(x * mm(up(B_c))).

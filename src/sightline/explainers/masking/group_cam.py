@@ -52,6 +52,7 @@ class _Plan(ChannelMasks):
     needs={"features", "gradients"},
     signed=False,
     options={"fill": "blur"},
+    anytime=False,  # few masks: there is nothing to save
 )
 def group_cam(question: Question, engine: Engine, *, groups: int = 32) -> Maps:
     """S = sum_g s_g H_g with H_g = ReLU(sum of w_k A_k in group g) and s_g = ReLU(p_c(x_g) - p_c(fill)).
