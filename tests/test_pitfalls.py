@@ -22,6 +22,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "smooth-grad": {"samples": 2},
     "smooth-grad-cam++": {"samples": 2},
     "integrated-gradients": {"steps": 2},
+    "is-cam": {"steps": 2},
+    "ss-cam": {"samples": 2},
 }
 
 
