@@ -24,6 +24,7 @@ from sightline.explainers.masking._queue import Part, Queue
 from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
 Reading = Literal["score", "probability", "probabilities"]
+_MANY = 10**6  # passes of a method that does not say how many
 _FIRST_CHECK, _NEXT_CHECK = 48, 1.4  # passes an image before the first estimate of the error, and its growth
 
 
@@ -41,6 +42,7 @@ class Engine:
         self.question, self.name, self.options, self.settings = question, name, options, settings
         self.stopped: BaseException | None = None
         self.record: dict[str, Any] = {}
+        self._direct: Forward | None = None
         if options.space == "normalised" and isinstance(question.classifier, BlackBox):
             raise MethodError("a BlackBox has no normalised space; leave space= at 'pixels'")
 
@@ -86,6 +88,16 @@ class Engine:
             if checkpoint is not None:
                 checkpoint.close()
         self._note(jobs, queue, forward, size)
+
+    def ask(self, image: int, plan: Plan, count: int) -> Tensor:
+        """Outputs (count, C, ...) of the first masks of a plan, for a method that chooses its masks as it goes."""
+        if self._direct is None:
+            self._direct = self._forward(_MANY)
+        forward, size = self._direct, self.options.chunk or chunk_for(self.question.classifier, self.question.size)
+        job = Job(image, (), plan, torch.empty(0, dtype=torch.long))
+        parts = torch.arange(count, device=self.question.pixels.device)
+        found = [self._outputs([job], [(0, parts[i : i + size])], forward, size) for i in range(0, count, size)]
+        return torch.cat(found)
 
     def _forward(self, passes: int) -> Forward:
         forward = forward_for(self.question.classifier, self.question.size, self.options, passes)
