@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sightline.conservation import Conservation
 from sightline.errors import InputError, StorageError
 from sightline.registry import Polarity
 from sightline.target import Attribute, Category, Contrast, Region, Similarity, Target
@@ -40,6 +41,7 @@ class Explanation:
         size: (H, W) of the images.
         provenance: Settings, classifier, weights' fingerprint, seed, versions.
         parts: For several layers, each layer's own explanation; empty for one layer.
+        conservation: Where the relevance went, for methods that keep the books; it is not saved.
     """
 
     maps: Tensor
@@ -54,6 +56,7 @@ class Explanation:
     size: tuple[int, int]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, "Explanation"] = field(default_factory=dict)
+    conservation: Conservation | None = None
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -165,7 +168,9 @@ class Explanation:
         }
         rest = {n: getattr(self, n) for n in ("method", "layers", "polarity", "signed", "size", "provenance")}
         parts = {name: part.select(index) for name, part in self.parts.items()}
-        return Explanation(**changed, **rest, targets=tuple(self.targets[i] for i in keep), parts=parts)
+        books = self.conservation.select(index) if self.conservation is not None else None
+        kept = tuple(self.targets[i] for i in keep)
+        return Explanation(**changed, **rest, targets=kept, parts=parts, conservation=books)
 
     def save(
         self, folder: str | Path, *, pixels: Tensor | None = None, replace: bool = False, signed: bool = False

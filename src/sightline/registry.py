@@ -42,7 +42,8 @@ class Method:
         summary: One sentence.
         cost: What it costs in words, in forward passes and backward passes of the tail.
         forwards: Full forward passes an image, with the default settings.
-        needs: Any of `features` (activations of a layer), `gradients`; nothing means that a `BlackBox` will do.
+        needs: Any of `features` (activations of a layer), `gradients`, `layer` (may be asked about one); nothing
+            means that a `BlackBox` will do.
         signed: Whether raw maps carry a sign.
         polarity: How heat maps read a raw map: its `positive` part, or its `absolute` value.
         settings: Keyword settings with their defaults.

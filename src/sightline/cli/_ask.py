@@ -49,7 +49,7 @@ def build_job(
     chosen = read_settings(settings, [m.name for m in found])
     for m in found:
         registry.check_settings(m, chosen[m.name])
-    if layers and not any("features" in m.needs for m in found):
+    if layers and not any(m.needs & {"features", "layer"} for m in found):
         raise MethodError(f"none of {', '.join(m.name for m in found)} looks at a layer; leave --layer away")
     parsed = [parse(text) for text in targets]
     classifier = options.load_classifier(model, **given)
@@ -57,7 +57,7 @@ def build_job(
         m.name: Explainer(
             m.name,
             classifier,
-            layer=list(layers) if layers and "features" in m.needs else None,
+            layer=list(layers) if layers and m.needs & {"features", "layer"} else None,
             seed=seed,
             **chosen[m.name],
         )

@@ -72,7 +72,7 @@ class Explainer:
             raise MethodError(
                 f"{method} needs the model's {' and '.join(sorted(self.method.needs))}, which a BlackBox does not show"
             )
-        if layer is not None and "features" not in self.method.needs:
+        if layer is not None and not self.method.needs & {"features", "layer"}:
             raise MethodError(f"{method} looks at no layer; leave layer= away")
         self.classifier, self.seed = classifier, seed
         self.layer = (layer,) if isinstance(layer, str) else tuple(layer or ())
@@ -141,7 +141,7 @@ class Explainer:
         return result
 
     def _explanation(self, question: Question, result: Maps) -> Explanation:
-        layers = question.layers if "features" in self.method.needs else ()
+        layers = question.layers if question.named or "features" in self.method.needs else ()
         shared: dict[str, Any] = {
             "image": question.image,
             "targets": question.targets,
@@ -156,7 +156,13 @@ class Explainer:
         parts = {
             n: Explanation(maps=_finite(m, self.method.name), layers=(n,), **shared) for n, m in result.parts.items()
         }
-        return Explanation(maps=_finite(result.maps, self.method.name), layers=layers, parts=parts, **shared)
+        return Explanation(
+            maps=_finite(result.maps, self.method.name),
+            layers=layers,
+            parts=parts,
+            conservation=result.conservation,
+            **shared,
+        )
 
     def _provenance(self, result: Maps) -> dict[str, Any]:
         from sightline import __version__

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sightline import registry
+from sightline.conservation import Conservation
 from sightline.errors import MethodError
 from sightline.explainers.question import Question, broadcast_rows, stack_rows
 from sightline.registry import Fuse, Method, Paper, Polarity
@@ -19,11 +20,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Maps:
-    """What a method returns: raw maps (N, h, w), each layer's own maps, and what it wants to put on record."""
+    """What a method returns: raw maps (N, h, w), each layer's own maps, its record, and an account of relevance."""
 
     maps: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     record: Mapping[str, Any] = field(default_factory=dict)
+    conservation: Conservation | None = None
 
 
 def cam(

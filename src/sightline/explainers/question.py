@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,12 @@ class Round:
     rows: Tensor
     images: Tensor
     last: bool
+
+
+class Seen(Protocol):
+    """A forward pass that kept the outputs of its tapped layers."""
+
+    seen: dict[str, Tensor]
 
 
 @dataclass
@@ -126,7 +132,7 @@ class Question:
             [self.targets[r] for r in turn.rows.tolist()], outputs if whole else outputs[turn.images]
         ).sum()
 
-    def read(self, run: Pass, name: str, position: int) -> Layout:
+    def read(self, run: "Seen", name: str, position: int) -> Layout:
         """The layout of a tapped layer."""
         kind: Kind | None = layering.split_name(self.named[position])[1] if self.named else None
         return layering.layout_of(self.model, name, kind, run.seen[name], self.size)

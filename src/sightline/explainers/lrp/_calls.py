@@ -248,9 +248,7 @@ def _max_pool(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]
             x, p["kernel_size"], p["stride"], p["padding"], p["dilation"], p["ceil_mode"], p["return_indices"]
         )
 
-    return Call(
-        "max-pool", name, (p["input"],), run, linear=lambda: pooling(average), traits=frozenset({"keeps"})
-    )
+    return Call("max-pool", name, (p["input"],), run, linear=lambda: pooling(average), traits=frozenset({"keeps"}))
 
 
 def _activation(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:

@@ -276,5 +276,15 @@ class CatStep(Step):
         return [part for part, moves in zip(parts, self.moving, strict=True) if moves]
 
 
-__all__ = ["COLUMNS", "CatStep", "Constant", "LinearStep", "MaxPoolStep", "PassStep", "ProductStep", "Relevance", "SoftmaxStep"]
+__all__ = [
+    "COLUMNS",
+    "CatStep",
+    "Constant",
+    "LinearStep",
+    "MaxPoolStep",
+    "PassStep",
+    "ProductStep",
+    "Relevance",
+    "SoftmaxStep",
+]
 __all__ += ["Step", "SumStep", "Taylor", "WinnerTakesAll", "rows"]

@@ -41,9 +41,7 @@ from sightline.explainers.lrp.rules import (
 
 Predicate = str | Callable[[Operation], bool]
 
-KINDS = (
-    "first conv dense norm layer-norm sum pool max-pool activation scale product matmul softmax cat folded".split()
-)
+KINDS = "first conv dense norm layer-norm sum pool max-pool activation scale product matmul softmax cat folded".split()
 
 
 def named(pattern: str) -> Callable[[Operation], bool]:
@@ -101,7 +99,9 @@ class Composite:
             if op.kind != "constant"
         ]
         wide = [max(len(line[i]) for line in lines) for i in range(3)]
-        return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(line, wide, strict=False)), line[3]]) for line in lines)
+        return "\n".join(
+            "  ".join([*(c.ljust(w) for c, w in zip(line, wide, strict=False)), line[3]]) for line in lines
+        )
 
     def __str__(self) -> str:
         return self.name
