@@ -23,7 +23,7 @@ from sightline.errors import LayerError, SightlineError
 from sightline.explainers.question import Question
 from sightline.layout import first_tensor
 
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+_TOLERANCE = 1e-3  # relative, of outputs run again from the layer; more where floats are coarser
 _CHUNK_BYTES = 48 * 2**20  # altered activations that go through the tail at once
 
 
@@ -118,6 +118,10 @@ class Tail:
             self._record(copy=known and self.classifier.cached(key, bool))
             if not known:
                 self.classifier.cached(key, self._needs_copies)
+        if self.layout.prefix:  # after the last block of a transformer, only the class token is read
+            found = self.classifier.layers(self.size)
+            if not {n: info.connected for info in found for n in (info.name, *info.aliases)}.get(name, True):
+                raise layering.disconnected(self.classifier, name, self.size)
 
     def _record(self, *, copy: bool) -> None:
         """Run the whole model once and keep what was finished before the layer's last call."""
@@ -158,7 +162,8 @@ class Tail:
                     raise LayerError(f"the model cannot be run from layer {self.name!r}: {reason}") from reason
                 continue
             scale = self.outputs[:1].abs().amax().clamp(min=1e-6)
-            if float((again - self.outputs[:1]).abs().amax() / scale) <= _TOLERANCE[self.classifier.precision]:
+            tolerance = max(_TOLERANCE, 8 * torch.finfo(self._first.dtype).eps)
+            if float((again - self.outputs[:1]).abs().amax() / scale) <= tolerance:
                 return copy
         raise LayerError(
             f"running the model from layer {self.name!r} on does not give its outputs; choose the end of a block"
