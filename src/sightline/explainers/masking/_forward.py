@@ -91,7 +91,7 @@ def forward_for(classifier: Classifier | BlackBox, size: tuple[int, int], option
     key = ("openvino", size, precision)
     if not there or classifier.device.type != "cpu":
         return plain
-    if options.backend == "auto" and passes < _WORTH and not classifier.holds(key):
+    if options.backend == "auto" and passes < _WORTH:
         return plain
     try:
         graph = classifier.cached(key, lambda: _openvino(classifier, twin, size, precision))

@@ -35,12 +35,19 @@ class _Shown:
 
 
 def superpixels(pixels: Tensor, count: int) -> Tensor:
-    """(H, W) the superpixel of each pixel, 0 .. F - 1, by SLIC (Achanta et al. 2012)."""
+    """(H, W) the superpixel of each pixel, 0 .. F - 1, by SLIC (Achanta et al. 2012).
+
+    Square cells where SLIC finds no more than one, as on an image of one colour.
+    """
     from skimage.segmentation import slic
 
     image = pixels.permute(1, 2, 0).cpu().numpy()
     labels = slic(image, n_segments=count, compactness=10, start_label=0, channel_axis=2)
     _, labels = torch.unique(torch.from_numpy(labels.astype("int64")), return_inverse=True)
+    if int(labels.max()) == 0:
+        cells = max(2, round(count**0.5))
+        down, across = (torch.arange(side) * cells // side for side in image.shape[:2])
+        labels = down[:, None] * cells + across
     return labels.to(pixels.device)  # type: ignore[no-any-return]
 
 
