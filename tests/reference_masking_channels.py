@@ -102,11 +102,13 @@ def ss_cam(net, image, A, kind, index, *, fields, clip):
     return summed(softmax(w), A)
 
 
-def group_cam(net, image, A, alpha, kind, index, *, groups, fill):
+def group_cam(net, image, A, alpha, kind, index, *, groups, fill, denoise=0):
     nothing = probability(masked(net, image, np.zeros(image.shape[1:]), fill), kind, index)
     S = np.zeros(A.shape[1:])
     for part in np.array_split(np.arange(len(A)), groups):
         H = np.maximum(sum(alpha[k] * A[k] for k in part), 0)
+        if denoise:
+            H = np.where(np.percentile(H, denoise) < H, H, 0)
         gain = probability(masked(net, image, mm(up(H, image.shape[1:])), fill), kind, index) - nothing
         S += max(gain, 0) * H
     return S

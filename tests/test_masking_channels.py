@@ -97,19 +97,20 @@ def test_ss_cam_without_noise_is_score_cam(net, pixels):
     assert torch.allclose(smooth.maps, score_cam.maps, rtol=1e-6)
 
 
-@pytest.mark.parametrize("groups", [2, 3, 40])
+@pytest.mark.parametrize(("groups", "denoise"), [(2, 0), (3, 30), (40, 0)])
 @pytest.mark.parametrize(
     ("kind", "index", "fill"), [("category", 3, 0), ("+1", 3, 0), ("-1", 1, 0), ("category", 2, FILL)]
 )
-def test_group_cam(net, kind, index, fill, groups, pixels):
+def test_group_cam(net, kind, index, fill, groups, denoise, pixels):
     wanted, most = [], 0.0
     for x in pixels:
         A, tail = twin.cut(net, x, 5)
         alpha, A = twin.alphas(A, tail, kind, index), A.numpy()
-        wanted.append(twin.group_cam(net, x, A, alpha, kind, index, groups=min(groups, len(A)), fill=fill))
+        several = min(groups, len(A))
+        wanted.append(twin.group_cam(net, x, A, alpha, kind, index, groups=several, fill=fill, denoise=denoise))
         most = max(most, sum(abs(w) * a for w, a in zip(alpha, A, strict=True)).max())
-    found = ask(net, kind, "group-cam", pixels, index=index, groups=groups, fill=FILL if fill is FILL else "black")
-    close(found, wanted, resolution=2e-7 * most)
+    settings = {"groups": groups, "denoise": denoise, "fill": FILL if fill is FILL else "black"}
+    close(ask(net, kind, "group-cam", pixels, index=index, **settings), wanted, resolution=2e-7 * most)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,6 +149,7 @@ def test_sidu_does_not_look_at_the_target(net, pixels):
     assert torch.equal(found.maps[0], found.maps[1])
     assert torch.equal(found.maps[2], found.maps[3])
     assert not torch.equal(found.maps[0], found.maps[2])
+    assert found.provenance["class_agnostic"] is True
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -263,6 +265,7 @@ def test_a_part_of_the_masks_makes_a_map_near_the_full_one(method, pixels):
         ("ss-cam", {"noise": -1.0}),
         ("ss-cam", {"noise": float("nan")}),
         ("group-cam", {"groups": 0}),
+        ("group-cam", {"denoise": 100.0}),
         ("cluster-cam", {"clusters": 1}),
         ("sidu", {"width": 0.0}),
         ("poly-cam", {"variant": "x"}),

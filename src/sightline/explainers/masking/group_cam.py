@@ -38,6 +38,13 @@ class _Plan(ChannelMasks):
         return torch.einsum("ng,ghw->nhw", s, self.groups)
 
 
+def _groups(weighted: Tensor, count: int, denoise: float) -> Tensor:
+    """The groups' maps (groups, h, w) of weighted channels (K, h, w)."""
+    H = torch.stack([part.sum(0) for part in torch.tensor_split(weighted, min(count, len(weighted)))]).relu()
+    low = torch.quantile(H.flatten(1), denoise / 100, dim=1)[:, None, None]
+    return torch.where(low < H, H, 0.0) if denoise else H
+
+
 @masked(
     "group-cam",
     paper=Paper(
@@ -54,7 +61,7 @@ class _Plan(ChannelMasks):
     options={"fill": "blur"},
     anytime=False,  # few masks: there is nothing to save
 )
-def group_cam(question: Question, engine: Engine, *, groups: int = 32) -> Maps:
+def group_cam(question: Question, engine: Engine, *, groups: int = 32, denoise: float = 0.0) -> Maps:
     """S = sum_g s_g H_g with H_g = ReLU(sum of w_k A_k in group g) and s_g = ReLU(p_c(x_g) - p_c(fill)).
 
     w_k is Grad-CAM's weight, groups are contiguous channels, x_g = x * M_g + fill * (1 - M_g) with M_g = mm(up(H_g)).
@@ -64,21 +71,24 @@ def group_cam(question: Question, engine: Engine, *, groups: int = 32) -> Maps:
         question: What is asked.
         engine: How masked images are asked; the fill is the blurred image as in the paper.
         groups: Number of groups, at least 1; at most one a channel.
+        denoise: Percentile of H_g up to which it is set to 0, in [0, 100): 70 in wofmanaf/Group-CAM, which also adds up
+            mm(up(H_g)) in place of H_g.
 
     Returns:
         (N, h, w), never negative.
 
     Raises:
-        MethodError: `groups` is below 1.
+        MethodError: `groups` is below 1, or `denoise` out of range.
     """
     if groups < 1:
         raise MethodError(f"groups must be at least 1, not {groups}")
+    if not 0 <= denoise < 100:
+        raise MethodError(f"denoise is a percentile in [0, 100), not {denoise}")
     jobs: dict[str, list[Job]] = {}
     for name, (A, G) in with_gradients(question).items():
         jobs[name] = []
         for row, b in enumerate(question.image.tolist()):
-            weighted = G[row].mean((1, 2), keepdim=True) * A[b]  # (K, h, w)
-            H = torch.stack([part.sum(0) for part in torch.tensor_split(weighted, min(groups, len(weighted)))]).relu()
+            H = _groups(G[row].mean((1, 2), keepdim=True) * A[b], groups, denoise)
             jobs[name].append(engine.job(b, [row], _Plan(H, question.size), first=0))
     engine.run([job for part in jobs.values() for job in part], "probability")
     return fused({name: maps_of(question, part) for name, part in jobs.items()}, question.fuse)

@@ -75,8 +75,8 @@ def poly_cam(question: Question, engine: Engine, *, variant: Variant = "+-", cli
 
     With s0, s, s' the probabilities of the image, of x * M_k and of x * (1 - M_k), M_k = mm(up(A_k)): w = s for the
     variant `+`, ReLU(s0 - s') for `-`, ReLU(s + s0 - s') for `+-`. The finer map only redistributes what the coarser
-    one says of a cell. Layers: those named (shallow first), else the last one of each resolution. How the local
-    normalisation is done is our reading of the paper.
+    one says of a cell. Layers: those named (shallow first), else the last one of each resolution. Where one is twice as
+    fine as the next, the mean of a cell is what andralex8/polycam divides by; elsewhere that interpolates points.
 
     Args:
         question: What is asked.

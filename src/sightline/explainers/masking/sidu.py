@@ -1,5 +1,7 @@
 """SIDU."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -87,4 +89,5 @@ def sidu(question: Question, engine: Engine, *, threshold: float = 0.15, width: 
     def plan(A: Tensor, image: int) -> _Plan:
         return _Plan(A, question.size, threshold, width, len(rows_of(question, image)))
 
-    return channelwise(question, engine, plan, "probabilities", first=0)
+    found = channelwise(question, engine, plan, "probabilities", first=0)
+    return replace(found, record={**found.record, "class_agnostic": True})
