@@ -110,14 +110,14 @@ class Tail:
         base = self.classifier.twin(untouched=(name,))
         self.twin: nn.Module = self.classifier.cached(("tail", id(base)), lambda: _watched(base))
         self.name, self.size = name, question.size
+        self._steps: list[tuple[nn.Module, str, Any]] = []
         self._kind = layering.split_name(question.named[position])[1] if question.named else None
         with torch.no_grad():
             self.values = self.classifier.normalise(question.pixels)
             key = ("tail keeps copies", name, self._kind, self.size)
-            known = self.classifier.holds(key)
-            self._record(copy=known and self.classifier.cached(key, bool))
-            if not known:
-                self.classifier.cached(key, self._needs_copies)
+            copy = self.classifier.cached(key, self._needs_copies)
+            if not self._steps:  # it was known
+                self._record(copy=copy)
         if self.layout.prefix:  # after the last block of a transformer, only the class token is read
             found = self.classifier.layers(self.size)
             if not {n: info.connected for info in found for n in (info.name, *info.aliases)}.get(name, True):
@@ -153,8 +153,7 @@ class Tail:
         cannot be written to.
         """
         for copy in (False, True):
-            if copy:
-                self._record(copy=True)
+            self._record(copy=copy)
             try:
                 again = self(self.A[:1].repeat(2, 1, 1, 1), torch.zeros(2, dtype=torch.long, device=self.A.device))
             except SightlineError as reason:
