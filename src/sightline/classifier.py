@@ -198,6 +198,10 @@ class Classifier(Asked):
                 self._cache[key] = make()
             return self._cache[key]
 
+    def holds(self, key: Any) -> bool:
+        """Whether `cached` has this value already."""
+        return key in self._cache
+
     def fingerprint(self) -> str:
         """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights."""
         return self.cached("fingerprint", self._hash)  # type: ignore[no-any-return]
