@@ -1,5 +1,6 @@
 """What LIME and KernelSHAP share: superpixels, and captum's samplers on which of them are shown."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from sightline.errors import MethodError, MissingExtraError
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
+
+_GLOBAL_GENERATOR = threading.Lock()
 
 Attribute = Callable[[Any, Callable[[Tensor], Tensor], Tensor, int], Tensor]
 """(captum.attr, z (m, F) -> scores (m,), all shown (1, F), samples) -> contributions (1, F)."""
@@ -79,7 +82,7 @@ def superpixel_maps(question: Question, engine: Engine, segments: int, samples: 
                     raise engine.stopped
                 return targets.scores([question.targets[row]] * len(z), outputs)
 
-            with torch.random.fork_rng(devices=[]):  # captum draws from the global generator
+            with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):  # captum draws from it
                 torch.manual_seed(int(engine.generator(b).initial_seed()) % 2**63)
                 w = attribute(captum.attr, score, full, samples)
             S[row] = w[0].to(S)[labels]
