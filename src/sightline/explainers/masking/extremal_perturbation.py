@@ -128,14 +128,15 @@ def _mask(
     wanted[round((1 - area) * len(wanted)) :] = 1
     sgd = torch.optim.SGD([p], lr=rate, momentum=0.9)
     with question.model.differentiable():
-        for _ in range(iterations):
+        for turn in range(iterations):
             if engine.stopped is not None:
                 break
             m = smooth(p)
             x = base[image] + upsample(m, question.size)[:, None].to(base) * change[image]
             score = targets.scores(part, question.model.scores(twin, x, engine.options.precision))
             constraint = (m.flatten(1).sort(1).values - wanted).square().mean(1)
-            (p.grad,) = torch.autograd.grad((penalty * constraint - score).sum(), p)
+            held = penalty if turn else 0.0  # all is equal at first, and a sort of equals would choose for the score
+            (p.grad,) = torch.autograd.grad((held * constraint - score).sum(), p)
             sgd.step()
             with torch.no_grad():
                 p.clamp_(0, 1)

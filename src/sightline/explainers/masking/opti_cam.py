@@ -18,9 +18,11 @@ from sightline.registry import Paper
 
 
 def _scaled(S: Tensor) -> Tensor:
-    """mm with a gradient: (n, H, W) to [0, 1]; a constant map becomes 0, without a gradient."""
+    """mm with a gradient: (n, H, W) to [0, 1]; a map that is constant up to rounding becomes 0, without a gradient."""
     low, high = S.flatten(1).amin(1)[:, None, None], S.flatten(1).amax(1)[:, None, None]
-    return (S - low) / (high - low).clamp(min=1e-8)
+    span, rounding = high - low, 8 * torch.finfo(S.dtype).eps * torch.maximum(high.abs(), low.abs())
+    varies = span > rounding
+    return torch.where(varies, (S - low) / torch.where(varies, span, 1.0), 0.0)
 
 
 @masked(
@@ -41,7 +43,7 @@ def _scaled(S: Tensor) -> Tensor:
     anytime=False,
 )
 def opti_cam(question: Question, engine: Engine, *, iterations: int = 100, rate: float = 0.1) -> Maps:
-    """S = sum_k softmax(u)_k A_k, with u the maximum of f_c(x * mm(up(S))), found by Adam from u = 0.
+    """S = mm(up(sum_k softmax(u)_k A_k)), with u the maximum of f_c(x * S), found by Adam from u = 0.
 
     It optimises what average drop and increase in confidence measure, so these do not rank it fairly. Each row has its
     own u: a batch gives what a loop gives.
@@ -53,7 +55,7 @@ def opti_cam(question: Question, engine: Engine, *, iterations: int = 100, rate:
         rate: Its learning rate, 0.1 in the paper.
 
     Returns:
-        (N, h, w), signed only where activations are.
+        (N, H, W) in [0, 1]: the mask itself, for the sum before mm has a scale that nothing determines.
 
     Raises:
         MethodError: More than one layer, `iterations` below 1, or `rate` not positive.
@@ -98,4 +100,4 @@ def _optimised(
             (u.grad,) = torch.autograd.grad(-score.sum(), u)
             adam.step()
             step(len(rows))
-        return torch.einsum("nk,nkhw->nhw", u.detach().softmax(1), A[image])
+        return _scaled(upsample(torch.einsum("nk,nkhw->nhw", u.detach().softmax(1), A[image]), question.size))
