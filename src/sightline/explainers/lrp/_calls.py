@@ -356,9 +356,15 @@ def _multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **named: 
     return out.transpose(0, 1), None
 
 
+def _addcmul(input: Tensor, first: Tensor, second: Tensor, *, value: float = 1) -> Tensor:  # noqa: A002
+    product = first * second
+    return input + (product if value == 1 else value * product)
+
+
 _WHOLE: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _multi_head,
+    "addcmul": _addcmul,
 }
 _READERS: dict[str, Callable[..., Call]] = {
     "conv2d": _conv, "conv1d": _conv, "linear": _linear, "batch_norm": _batch_norm, "layer_norm": _layer_norm,

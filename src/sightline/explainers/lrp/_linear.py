@@ -25,6 +25,11 @@ class Linear:
         axis: The axis of z along which the bias runs.
         box: Lowest and highest input (1, C, 1, 1), for the z-box rule.
         kept: Transformed weights, made once.
+        sign: -1 for the map of -z.
+        single: Whether each z_k reads one x_j only.
+        rectified: Whether only ReLUs read z, so that no relevance comes back where z <= 0.
+        whole: x -> z with the bias, in one call.
+        flat: (R, x) -> equal shares over each receptive field.
     """
 
     weight: Tensor | None
@@ -36,8 +41,10 @@ class Linear:
     box: tuple[Tensor, Tensor] | None = None
     kept: dict[Any, Tensor] = field(default_factory=dict)
     sign: int = 1
-    whole: Callable[[Tensor], Tensor] | None = None  # x -> z with the bias, in one call
-    flat: Callable[[Tensor, Tensor], Tensor] | None = None  # (R, x): equal shares over the receptive field
+    single: bool = False
+    rectified: bool = False
+    whole: Callable[[Tensor], Tensor] | None = None
+    flat: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def w(self, kind: str = "") -> Tensor:
         """The weight, or one of its parts: `+`, `-`, `2` (squared), `1` (ones)."""
@@ -106,7 +113,7 @@ def diagonal(weight: Tensor, bias: Tensor | None, axis: int) -> Linear:
     def spread(w: Tensor, x: Tensor) -> Tensor:
         return w if axis == -1 else w.reshape(-1, *[1] * (x.ndim - 1 - axis))
 
-    return Linear(weight, bias, lambda x, w: x * spread(w, x), lambda s, w, x: s * spread(w, s), axis=axis)
+    return Linear(weight, bias, lambda x, w: x * spread(w, x), lambda s, w, x: s * spread(w, s), axis=axis, single=True)
 
 
 def convolution(weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Linear:

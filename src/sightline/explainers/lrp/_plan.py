@@ -36,6 +36,7 @@ class Operation:
         nonnegative: Whether the first operand is known to be >= 0.
         gate: Position of the operand that is a known gate, for products.
         shape: Of the output.
+        rectified: A linear operation whose output (and its norm's) only ReLUs read.
         first: A linear operation before which there is no other.
         head: A linear operation after which there is no other.
         depth: Place among the linear operations, 0 (pixels) to 1 (scores).
@@ -52,6 +53,7 @@ class Operation:
     nonnegative: bool
     gate: int | None
     shape: tuple[int, ...]
+    rectified: bool = False
     first: bool = False
     head: bool = False
     depth: float = 0.0
@@ -302,6 +304,7 @@ def _finish(survey: Survey, outputs: frozenset[int]) -> None:
     for norm, before in survey.folds.items():
         if ops[before].kind in LINEAR and direct[before].uses == 1 and len(ops[before].shape) in (2, 4):
             ops[before].norm, ops[norm].kind = survey.norms[norm], "folded"
+    _rectify(ops)
     lines = [op for op in ops if op.kind in LINEAR]
     for place, op in enumerate(lines):
         op.depth = place / max(len(lines) - 1, 1)
@@ -315,6 +318,19 @@ def _finish(survey: Survey, outputs: frozenset[int]) -> None:
             op.head = True
         else:
             stack += [s for source in op.sources for s in source]
+
+
+def _rectify(ops: Sequence[Operation]) -> None:
+    """Mark linear operations that only ReLUs read."""
+    readers: dict[int, list[Operation]] = {}
+    for op in ops:
+        for source in {s for sources in op.sources for s in sources}:
+            readers.setdefault(source, []).append(op)
+    for op in ops:
+        after = readers.get(op.index, [])
+        while len(after) == 1 and after[0].kind == "folded":
+            after = readers.get(after[0].index, [])
+        op.rectified = bool(after) and all(reader.function in ("relu", "relu6") for reader in after)
 
 
 __all__ = ["LINEAR", "ROUTING", "Operation", "Plan", "Survey", "plan_for"]

@@ -106,6 +106,8 @@ class LinearStep(Step):
     def backward(self, kept: Sequence[Tensor], R: Tensor, absorbed: Absorbed | None) -> Sequence[Tensor | None]:
         """The rule; at the head, of the negated output where the decision is that the output is low."""
         x, z = kept[0], kept[1] if len(kept) > 1 else None
+        if self.op.single and (self.bias == "zero" or self.op.bias is None):
+            return (R,)  # one input a unit: whatever the rule, it takes all
         if not (self.head and self.rule.one_sided and z is not None):
             return (self.rule(self.op, x, z, R, self.bias, absorbed),)
         # R = z ds/dz, so R and z differ in sign where the score falls with z: the evidence is what makes z low.
@@ -160,13 +162,21 @@ class SumStep(Step):
         held = self.constants if self.bias == "keep" else ()
         fixed = [torch.as_tensor(c, dtype=R.dtype, device=R.device) for c in held]
         if isinstance(self.rule, ZPlus):
-            parts, fixed = [p.clamp(min=0) for p in parts], [c.clamp(min=0) for c in fixed]
+            parts, fixed = _positive(parts, fixed)
         total = parts[0]
         for part in [*parts[1:], *fixed]:
             total = total + part
         b = sum(fixed[1:], fixed[0]) if fixed else None
         s = share(R, total, self.rule.eps, b, absorbed)
         return tuple(_fit(part * s, x) for part, x in zip(parts, kept, strict=True))
+
+
+def _positive(parts: list[Tensor], fixed: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Positive parts; where there is none at all the negative ones stand, whose shares are positive too."""
+    none = torch.stack([(p <= 0).expand(torch.broadcast_shapes(*(q.shape for q in parts))) for p in parts]).all(0)
+    for c in fixed:
+        none = none & (c <= 0)
+    return [torch.where(none, p, p.clamp(min=0)) for p in parts], [torch.where(none, c, c.clamp(min=0)) for c in fixed]
 
 
 def _fit(value: Tensor, like: Tensor) -> Tensor:
@@ -224,7 +234,7 @@ class ProductStep(Step):
             s = share(part * R, out, getattr(self.rule, "eps", 1e-6), None, None)
             found = [a * _fit(s @ b.mT, a), b * _fit(a.mT @ s, b)]
             if absorbed is not None:
-                absorbed(R - part * 2 * s * out if halves else R - s * out, None, torch.ones_like(R[:1, :1]))
+                absorbed(R - (2 if halves else 1) * s * out, None, torch.ones_like(R[:1]))
         return [None if not halves and i == self.gate else r for i, r in enumerate(found)]
 
 

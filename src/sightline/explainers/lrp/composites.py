@@ -30,6 +30,7 @@ from sightline.explainers.lrp.rules import (
     Norm,
     Pass,
     Rule,
+    SameSign,
     Taylor,
     Uniform,
     WinnerTakesAll,
@@ -41,7 +42,10 @@ from sightline.explainers.lrp.rules import (
 
 Predicate = str | Callable[[Operation], bool]
 
-KINDS = "first conv dense norm layer-norm sum pool max-pool activation scale product matmul softmax cat folded".split()
+KINDS = (
+    "first", "conv", "dense", "norm", "layer-norm", "sum", "pool", "max-pool", "activation", "scale", "product",
+    "matmul", "softmax", "cat", "folded",
+)  # fmt: skip
 
 
 def named(pattern: str) -> Callable[[Operation], bool]:
@@ -116,7 +120,7 @@ def _holds(predicate: Predicate, op: Operation) -> bool:
 DEFAULTS: tuple[tuple[Predicate, Rule], ...] = (
     ("conv", Epsilon()),
     ("dense", Epsilon()),
-    ("norm", ZPlus()),
+    ("norm", SameSign()),
     ("layer-norm", Epsilon()),
     ("sum", Norm()),
     ("pool", Norm()),
@@ -163,7 +167,8 @@ COMPOSITES: Mapping[str, Composite] = {
 """The composites with a name, each in the papers' own terms; see the page on LRP for which to take when."""
 
 _RULES: Mapping[str, Callable[..., Rule]] = {
-    "lrp-0": Zero, "epsilon": Epsilon, "gamma": Gamma, "z-plus": ZPlus, "alpha-beta": AlphaBeta, "w-square": WSquare,
+    "lrp-0": Zero, "epsilon": Epsilon, "gamma": Gamma, "z-plus": ZPlus,
+    "same-sign": SameSign, "alpha-beta": AlphaBeta, "w-square": WSquare,
     "flat": Flat, "z-box": ZBox, "norm": Norm, "pass": Pass, "winner-takes-all": WinnerTakesAll, "average": Norm,
     "uniform": Uniform, "taylor": Taylor, "constant": Constant,
 }  # fmt: skip

@@ -148,7 +148,10 @@ def _pull_side(op: Linear, x: Tensor, s: Tensor, side: str) -> Tensor:
 
 @dataclass(frozen=True)
 class ZPlus(Rule):
-    """R_j = sum_k (x_j w_jk)+ R_k / (sum_j (x_j w_jk)+ + b_k+): alpha-beta with alpha = 1, beta = 0."""
+    """R_j = sum_k (x_j w_jk)+ R_k / (sum_j (x_j w_jk)+ + b_k+): alpha-beta with alpha = 1, beta = 0.
+
+    A unit without any positive contribution shares R_k over its negative ones (their shares are positive too).
+    """
 
     eps: float = 1e-6
     one_sided = True
@@ -160,15 +163,47 @@ class ZPlus(Rule):
         """See the class."""
         up = _side(op, x, "+")
         b = op.b("+", up) if bias == "keep" else None
-        s = share(R, up if b is None else up + b, self.eps, b, absorbed)
-        return _pull_side(op, x, s, "+")
+        up = up if b is None else up + b
+        if op.rectified or bool((up > 0).all()):
+            return _pull_side(op, x, share(R, up, self.eps, b, absorbed), "+")
+        none = up <= 0
+        s = share(R.masked_fill(none, 0), up, self.eps, b, absorbed)
+        down, c = _side(op, x, "-"), op.b("-", up) if bias == "keep" else None
+        down = down if c is None else down + c
+        rest = share(R.masked_fill(~none, 0), down, self.eps, c, absorbed)
+        return _pull_side(op, x, s, "+") + _pull_side(op, x, rest, "-")
+
+
+@dataclass(frozen=True)
+class SameSign(Rule):
+    """R_j = sum_k c_jk[sign c_jk = sign z_k] R_k / sum_j (the same), c_jk = x_j w_jk: gamma towards infinity.
+
+    Like z-plus it is bounded, and unlike z-plus it also has shares for outputs below 0.
+    """
+
+    eps: float = 1e-6
+
+    def __call__(
+        self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
+    ) -> Tensor:
+        """See the class."""
+        assert z is not None  # noqa: S101
+        full, b = _without(op, z, bias)
+        up = full >= 0
+        same = torch.where(up, _side(op, x, "+"), _side(op, x, "-"))
+        if b is not None:
+            b = torch.where(up, b.clamp(min=0), b.clamp(max=0))
+            same = same + b
+        s = share(R, same, self.eps, b, absorbed)
+        return _pull_side(op, x, torch.where(up, s, 0), "+") + _pull_side(op, x, torch.where(up, 0, s), "-")
 
 
 @dataclass(frozen=True)
 class AlphaBeta(Rule):
     """R_j = sum_k (alpha (x_j w_jk)+ / z_k+ - beta (x_j w_jk)- / z_k-) R_k, alpha - beta = 1.
 
-    z_k+ and z_k- are the sums of the positive and negative contributions with the bias of that sign.
+    z_k+ and z_k- are the sums of the positive and negative contributions with the bias of that sign. Where one of
+    them is empty, the other one takes all of R_k.
     """
 
     alpha: float = 2.0
@@ -192,8 +227,13 @@ class AlphaBeta(Rule):
             up_b, down_b = b.clamp(min=0), b.clamp(max=0)
             up = up + up_b
         down = torch.minimum(full - up, torch.zeros((), dtype=up.dtype, device=up.device))
-        s_up = share(self.alpha * R, up, self.eps, up_b, absorbed)
-        s_down = share(-self.beta * R, down, self.eps, down_b, absorbed)
+        no_down, no_up = down == 0, up == 0
+        # Units with contributions of one sign only give all of R to them: alpha or -beta alone would not conserve.
+        s_up = share(torch.where(no_down, R, self.alpha * R), up, self.eps, up_b, absorbed)
+        against = torch.where(no_up, R, -self.beta * R).masked_fill(no_down, 0)
+        s_down = share(against, down, self.eps, down_b, absorbed)
+        if absorbed is not None:
+            absorbed(torch.where(no_up & ~no_down, -R, 0), None, torch.ones_like(R[:1]))
         return _pull_side(op, x, s_up, "+") + _pull_side(op, x, s_down, "-")
 
 
