@@ -18,7 +18,8 @@ KINDS = ("category", "+1", "-1")
 INDEX = 2
 FILL = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(8))
 OPTIMISED = {"opti-cam": {"iterations": 4}, "extremal-perturbation": {"iterations": 4}}
-SUPERPIXELS = {"lime": {"segments": 6, "samples": 40}, "kernel-shap": {"segments": 6, "samples": 40}}
+FEW = {"segments": 6, "samples": 40, "backend": "eager"}
+SUPERPIXELS = {"lime": FEW, "kernel-shap": FEW}
 
 
 def ask(net: nn.Module, kind: str, method: str, pixels: Tensor, **settings: object) -> np.ndarray:
@@ -193,7 +194,9 @@ class Linear(nn.Module):
 def test_of_a_sum_superpixels_get_their_parts(method: str, tolerance: float) -> None:
     net, x = Linear().eval(), quarters()
     for box in (sl.Classifier(net, size=16), sl.BlackBox(net, size=16)):
-        maps = sl.explain(box, x, method=method, target=0, segments=4, samples=600, fill="black").maps[0]
+        maps = sl.explain(box, x, method=method, target=0, segments=4, samples=600, fill="black", backend="eager").maps[
+            0
+        ]
         terms = (x[0] * net.weight.detach()).sum(0)
         for part in players(maps):
             wanted = float(terms[part].sum())
