@@ -23,6 +23,7 @@ class Conservation:
         relevance_out: (L, N) sum of what is handed on towards the pixels.
         bias: (L, N) what biases, learned constants (class tokens, positions) and shifts of norms take.
         stabiliser: (L, N) what the eps of the denominators takes.
+        absolute_in: (L, N) sum of |R| that arrives.
         absolute: (L, N) sum of |R| handed on; where it jumps, shares of opposite sign nearly cancel.
         score: (N,) what was explained.
         total: (N,) sum of the relevance where the map stands (pixels, or the asked layer).
@@ -35,6 +36,7 @@ class Conservation:
     relevance_out: Tensor
     bias: Tensor
     stabiliser: Tensor
+    absolute_in: Tensor
     absolute: Tensor
     score: Tensor
     total: Tensor
@@ -61,10 +63,10 @@ class Conservation:
         gap = (self.relevance_in - self.relevance_out - self.bias - self.stabiliser).abs().amax(1)
         return self.layers[int(gap.argmax())] if len(self.layers) else "none"
 
+    @property
     def growth(self) -> Tensor:
         """(L, N) by which factor the sum of |R| grows in each operation."""
-        above = torch.maximum(self.relevance_in.abs(), self.score.abs()).clamp(min=1e-12)
-        return self.absolute / torch.maximum(above, self.absolute.roll(-1, 0))
+        return self.absolute / self.absolute_in.clamp(min=1e-12)
 
     def _score(self) -> Tensor:
         return torch.where(self.score.abs() > 1e-12, self.score, torch.full_like(self.score, 1e-12))
@@ -142,4 +144,4 @@ class Conservation:
         return f"Conservation({len(self.layers)} operations, biases took up to {share:.1%}, unexplained {gap:.2g})"
 
 
-_WIDE = ("relevance_in", "relevance_out", "bias", "stabiliser", "absolute")
+_WIDE = ("relevance_in", "relevance_out", "bias", "stabiliser", "absolute_in", "absolute")

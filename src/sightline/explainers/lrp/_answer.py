@@ -100,7 +100,7 @@ def start(question: Question, outputs: Tensor, turn: Round, *, contrast: bool = 
 def relevance(
     run: Forward, wanted: Sequence[Tensor], *, contrast: bool = False
 ) -> Iterator[tuple[Round, list[Tensor], dict[int, Tensor]]]:
-    """For each round relevance at the wanted tensors (whole batch) and each operation's account (B, 5).
+    """For each round relevance at the wanted tensors (whole batch) and each operation's account (B, 6).
 
     Several rounds share one batched backward pass.
     """
@@ -134,13 +134,13 @@ def balance(run: Forward, books: Sequence[tuple[Round, dict[int, Tensor]]], tota
     """Put the accounts of all rounds together."""
     indices = sorted({index for _, book in books for index in book})
     count = len(run.question.targets)
-    sums = torch.zeros(5, len(indices), count, dtype=run.values.dtype, device=run.values.device)
+    sums = torch.zeros(6, len(indices), count, dtype=run.values.dtype, device=run.values.device)
     for turn, book in books:
         for place, index in enumerate(indices):
             if index in book:
                 sums[:, place, turn.rows] = book[index][turn.images].T
     ops = [run.chosen.plan.operations[i] for i in indices]
-    into, out, bias, eps, size = sums
+    into, out, bias, eps, arrives, size = sums
     return Conservation(
         layers=tuple(op.name for op in ops),
         kinds=tuple(op.kind for op in ops),
@@ -149,6 +149,7 @@ def balance(run: Forward, books: Sequence[tuple[Round, dict[int, Tensor]]], tota
         relevance_out=out,
         bias=bias,
         stabiliser=eps,
+        absolute_in=arrives,
         absolute=size,
         score=run.question.score.to(sums),
         total=total.to(sums),
@@ -167,7 +168,7 @@ def audit(account: Conservation, *, strict: bool) -> None:
         said.append(f"{lost:.1%} of the score is lost in a way that the rules do not explain, most at {account.worst}")
     sums = [i for i, kind in enumerate(account.kinds) if kind == "sum"]
     if sums:
-        growth = account.growth()[sums]
+        growth = account.growth[sums]
         place = int(growth.amax(1).argmax())
         if float(growth[place].max()) > GROWTH:
             said.append(

@@ -159,7 +159,7 @@ class Survey(Walk):
     def track(self, output: Any, like: _Value) -> None:
         """Know the tensors of an output."""
         if isinstance(output, Tensor):
-            if output.is_floating_point() and id(output) not in self.values:
+            if _numbers(output) and id(output) not in self.values:
                 self.values[id(output)] = _Value(
                     output, like.sources, like.nonnegative, like.gate, like.linear, like.direct
                 )
@@ -189,12 +189,16 @@ class Survey(Walk):
         output = func(*args, **named)
         known = [self.seen(x) for x in _flat((*args, *named.values()))]
         there = [v for v in known if v is not None]
-        first = next((t for t in _flat((output,)) if isinstance(t, Tensor) and t.is_floating_point()), None)
+        first = next((t for t in _flat((output,)) if isinstance(t, Tensor) and _numbers(t)), None)
         if there and first is not None:
             call = Call("unsupported", name, [v.tensor for v in there], func)
             self.note(call, output, there)
             self.operations[-1].unread = True
         return output
+
+
+def _numbers(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()
 
 
 def _flat(values: Sequence[Any]) -> Iterator[Any]:

@@ -178,6 +178,7 @@ def prepared(classifier: Classifier, pixels: Tensor) -> Plan:
         return plan
     gap, scale = _difference(classifier, plan, pixels, classifier.twin(untouched=None))
     if gap > 1e-4 * scale:  # rounding, or another function? In float64 there is no doubt
+        plan.linears.clear()
         gap, scale = _difference(classifier, plan, pixels, replica.replicate(classifier.twin(untouched=None)).double())
         plan.linears.clear()
         if gap > 1e-5 * scale:

@@ -27,7 +27,7 @@ from sightline.explainers.lrp.rules import (
     share,
 )
 
-COLUMNS = ("in", "out", "bias", "stabiliser", "absolute")
+COLUMNS = ("in", "out", "bias", "stabiliser", "size in", "size out")
 
 
 def rows(value: Tensor, count: int) -> Tensor:
@@ -54,7 +54,7 @@ class Step:
 
 
 class Relevance(torch.autograd.Function):
-    """A step as a node of the graph; the gradient of `account` (B, 5) is what the step did, in the order of COLUMNS."""
+    """A step as a node of the graph; the gradient of `account` (B, 6) is what the step did, in the order of COLUMNS."""
 
     @staticmethod
     def forward(ctx: Any, step: Step, account: Tensor | None, *inputs: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Relevance(torch.autograd.Function):
         if asked:
             out = sum(rows(r, n) for r in found if r is not None)
             size = sum(rows(r.abs(), n) for r in found if r is not None)
-            columns = (rows(R, n), out, *taken, size)
+            columns = (rows(R, n), out, *taken, rows(R.abs(), n), size)
             account = torch.stack([c if isinstance(c, Tensor) else R.new_zeros(n) for c in columns], 1)
         return None, account, *found
 

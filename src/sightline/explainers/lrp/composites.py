@@ -159,7 +159,7 @@ COMPOSITES: Mapping[str, Composite] = {
                 ("max-pool", Norm()),
             ],
         ),
-        Composite("excitation-backprop", [("conv", ZPlus()), ("dense", ZPlus()), ("sum", ZPlus())], bias="zero"),
+        Composite("excitation-backprop", [("conv", ZPlus()), ("dense", ZPlus()), ("sum", ZPlus(1e-12))], bias="zero"),
         _attention("attn-lrp", ("softmax", Taylor()), ("matmul", Uniform()), ("product", Uniform())),
         _attention("cp-lrp"),
     )

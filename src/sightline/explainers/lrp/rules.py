@@ -226,7 +226,9 @@ class AlphaBeta(Rule):
         if b is not None:
             up_b, down_b = b.clamp(min=0), b.clamp(max=0)
             up = up + up_b
-        down = torch.minimum(full - up, torch.zeros((), dtype=up.dtype, device=up.device))
+        # The negative side is what is left of z; where that is rounding, there is no negative side.
+        down = full - up
+        down = down.masked_fill(down > -64 * torch.finfo(up.dtype).eps * up, 0)
         no_down, no_up = down == 0, up == 0
         # Units with contributions of one sign only give all of R to them: alpha or -beta alone would not conserve.
         s_up = share(torch.where(no_down, R, self.alpha * R), up, self.eps, up_b, absorbed)
