@@ -451,3 +451,32 @@ def test_the_record_says_how_it_was_made() -> None:
     assert settings["masks"] == 40
     assert "progress" not in settings
     assert "checkpoint" not in settings
+
+
+ORDER = """
+import gc, signal, sys
+import sightline as sl
+sys.path.insert(0, sys.argv[1])
+from nets import ConvNet, images, seeded
+def graph():
+    classifier = sl.Classifier(seeded(ConvNet))
+    sl.explain(classifier, images(1), method="rise", masks=16, cells=4, backend="openvino")
+    return classifier
+first, second = graph(), graph()
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("survived")
+"""
+
+
+def test_ctrl_c_after_openvino_does_not_crash_the_process() -> None:
+    pytest.importorskip("openvino")
+    tests = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", ORDER, tests], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert done.stdout.strip() == "survived"

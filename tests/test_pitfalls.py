@@ -22,8 +22,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "smooth-grad": {"samples": 2},
     "smooth-grad-cam++": {"samples": 2},
     "integrated-gradients": {"steps": 2},
-    "is-cam": {"steps": 2},
+    "rise": {"masks": 16, "cells": 4},
     "ss-cam": {"samples": 2},
+    "is-cam": {"steps": 2},
+    "opti-cam": {"iterations": 3},
+    "extremal-perturbation": {"iterations": 3},
+    "kernel-shap": {"segments": 6, "samples": 20},
+    "lime": {"segments": 6, "samples": 20},
 }
 
 

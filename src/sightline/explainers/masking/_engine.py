@@ -24,7 +24,6 @@ from sightline.explainers.masking._queue import Part, Queue
 from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
 Reading = Literal["score", "probability", "probabilities"]
-_MANY = 10**6  # passes of a method that does not say how many
 _FIRST_CHECK, _NEXT_CHECK = 48, 1.4  # passes an image before the first estimate of the error, and its growth
 
 
@@ -89,10 +88,13 @@ class Engine:
                 checkpoint.close()
         self._note(jobs, queue, forward, size)
 
-    def ask(self, image: int, plan: Plan, count: int) -> Tensor:
-        """Outputs (count, C, ...) of the first masks of a plan, for a method that chooses its masks as it goes."""
+    def ask(self, image: int, plan: Plan, count: int, passes: int) -> Tensor:
+        """Outputs (count, C, ...) of the first masks of a plan, for a method that chooses its masks as it goes.
+
+        `passes` is how many it will ask in all.
+        """
         if self._direct is None:
-            self._direct = self._forward(_MANY)
+            self._direct = self._forward(passes)
         forward, size = self._direct, self.options.chunk or chunk_for(self.question.classifier, self.question.size)
         job = Job(image, (), plan, torch.empty(0, dtype=torch.long))
         parts = torch.arange(count, device=self.question.pixels.device)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import MissingExtraError, SightlineError, out_of_memory
 from sightline.explainers.masking._options import Options
+from sightline.explainers.masking._signals import same_signal_stack
 from sightline.layout import first_tensor
 
 # Root mean square of the difference to eager, over that of eager's outputs around their mean.
@@ -123,26 +124,26 @@ def _openvino(classifier: Classifier, twin: nn.Module, size: tuple[int, int], pr
     import openvino
 
     blank = classifier.normalise(torch.zeros(2, classifier.channels, *size, device=classifier.device))
-    with warnings.catch_warnings():  # it traces by a function of PyTorch that warns of its age
+    with same_signal_stack(), warnings.catch_warnings():  # it traces by a function of PyTorch that warns of its age
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(_Scores(twin, classifier.select).eval(), example_input=blank.contiguous())
-    model.reshape([-1, classifier.channels, *size])
-    return openvino.Core().compile_model(
-        model,
-        "CPU",
-        {
+        scores = _Scores(twin, classifier.select).eval()
+        model = openvino.convert_model(scores, example_input=blank.contiguous(), share_weights=False)
+        model.reshape([-1, classifier.channels, *size])
+        settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
+        }
+        return openvino.Core().compile_model(model, "CPU", settings)
 
 
 def _runner(classifier: Classifier, graph: Any) -> Callable[[Tensor], Tensor]:
-    request = graph.create_infer_request()
+    with same_signal_stack():
+        request = graph.create_infer_request()
 
     def run(inputs: Tensor) -> Tensor:
-        result = request.infer({0: inputs.contiguous().numpy()}, share_inputs=True)
+        with same_signal_stack():
+            result = request.infer({0: inputs.contiguous().numpy()})
         return classifier.check_outputs(torch.from_numpy(result[0]), len(inputs))
 
     return run

@@ -76,7 +76,7 @@ def superpixel_maps(question: Question, engine: Engine, segments: int, samples: 
             full = torch.ones(1, int(labels.max()) + 1, device=labels.device)
 
             def score(z: Tensor, row: int = row, b: int = b, labels: Tensor = labels) -> Tensor:
-                outputs = engine.ask(b, _Shown(z.float(), labels), len(z))
+                outputs = engine.ask(b, _Shown(z.float(), labels), len(z), passes)
                 step(len(z))
                 if engine.stopped is not None:  # half a regression is no map
                     raise engine.stopped
