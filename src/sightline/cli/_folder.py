@@ -23,6 +23,7 @@ from sightline.errors import StorageError
 from sightline.files import atomic_write
 
 FORMAT = "sightline explain 1"
+SCORES = ".scores"  # of masked passes, until all photos are finished
 _SETTINGS, _JOURNAL, _TABLE, _LOCK = "explain.json", "finished.jsonl", "explanations.csv", ".lock"
 _COLUMNS = (
     "photo",

@@ -1,6 +1,8 @@
 """The work of `sightline explain`: photos in batches through every method, on disk before they are on record."""
 
 import dataclasses
+import functools
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sightline.cli import _sheets
-from sightline.cli._folder import Folder, Record, key_of, stamp_of
+from sightline.cli._folder import SCORES, Folder, Record, key_of, stamp_of
 from sightline.data.images import load_images
-from sightline.errors import InputError, ModelError, TargetError
+from sightline.errors import InputError, ModelError, SightlineError, TargetError
 
 if TYPE_CHECKING:
     from sightline.classifier import Classifier
@@ -42,6 +44,7 @@ class Job:
         folder: Where to; set once the settings are known.
         failed: Photos that could not be read or explained, with the reason.
         advance: Called with (photos done, seconds since the start of the work).
+        passes: Called with (method, passes done, passes in all) by methods that make many passes a photo.
     """
 
     classifier: "Classifier"
@@ -55,6 +58,7 @@ class Job:
     folder: Folder = field(init=False)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     advance: Callable[[int, float], None] | None = None
+    passes: Callable[[str, int, int], None] | None = None
 
     def run(self, photos: Sequence[Path]) -> None:
         """Explain photos; what is finished stays finished, whatever is raised.
@@ -63,6 +67,7 @@ class Job:
             StorageError: The disk is full or the folder cannot be written.
             SightlineError: No photo of the first batch can be explained; its first error.
         """
+        self._follow()
         begin, handed, first = time.monotonic(), 0, True
         source = self._images(photos)
         writing: list[tuple[Path, Future[Record]]] = []
@@ -83,10 +88,32 @@ class Job:
                 if self.advance is not None:
                     self.advance(handed + len(source.failures), time.monotonic() - begin)
             self._collect(writing)
+            shutil.rmtree(self.folder.path / SCORES, ignore_errors=True)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._keep(writing)
             self.failed.extend((f.path, f.reason) for f in source.failures)
+
+    def _follow(self) -> None:
+        """Let methods that make many passes tell of them, and keep their scores in case they are killed."""
+        for name, explainer in self.explainers.items():
+            if explainer.settings.get("checkpoint", "") is None:
+                explainer.settings["checkpoint"] = str(self.folder.path / SCORES)
+            if "progress" in explainer.settings:
+                tell = self.passes
+                explainer.settings["progress"] = False if tell is None else functools.partial(tell, name)
+
+    def estimates(self, photo: Path) -> list[str]:
+        """What a photo costs with the methods that make many passes; nothing if it cannot be read."""
+        asked = {name: e for name, e in self.explainers.items() if "checkpoint" in e.settings}
+        found = []
+        try:
+            for pixels, _ in self._images([photo]) if asked else ():
+                pixels = pixels.to(self.classifier.device)
+                found += [f"{name}: {e.estimate(pixels, self.target)} a photo" for name, e in asked.items()]
+        except SightlineError:  # the work itself will say what is wrong
+            return []
+        return found
 
     def _images(self, photos: Sequence[Path]) -> Any:
         """Photos in batches of one size, ready for the classifier."""

@@ -6,7 +6,15 @@ from pathlib import Path
 import typer
 from rich import box
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -46,6 +54,8 @@ def work(job: Job, left: Sequence[Path], paths: Sequence[Path]) -> None:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    for line in job.estimates(left[0]) if left else ():
+        out.print(line, markup=False)
     with Progress(*columns, console=out, disable=not left) as progress:
         bar = progress.add_task("explaining", total=len(left))
 
@@ -56,7 +66,14 @@ def work(job: Job, left: Sequence[Path], paths: Sequence[Path]) -> None:
                 progress.console.print(first, markup=False)
             progress.update(bar, completed=done)
 
-        job.advance = advance
+        inner: dict[str, TaskID] = {}
+
+        def passes(method: str, done: int, total: int) -> None:
+            if method not in inner:
+                inner[method] = progress.add_task(method, total=total)
+            progress.update(inner[method], completed=done, total=total, visible=done < total)
+
+        job.advance, job.passes = advance, passes
         try:
             job.run(left)
         except KeyboardInterrupt as error:
