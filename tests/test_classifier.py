@@ -164,3 +164,12 @@ def test_a_black_box_serves_the_methods_that_need_no_inside() -> None:
         assert torch.allclose(out.probability, net(x).softmax(1).amax(1), atol=1e-5)
     with pytest.raises(ZeroDivisionError):
         sl.explain(sl.BlackBox(lambda pixels: 1 / 0, size=16), x, method="uniform")
+
+
+def test_a_model_without_weights() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    x = images(2)
+    assert torch.allclose(sl.Classifier(Mean())(x), x.mean((2, 3)))

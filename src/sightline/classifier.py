@@ -76,7 +76,7 @@ class Classifier(Asked):
         self.mean, self.std = _normalisation(mean, std, self.channels)
         self._output, self._channels_last, self._fold = output, channels_last, fold
         self._lock = threading.RLock()
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[int, ...] | None = None
         self._twins: dict[str, nn.Module] = {}
         self._folded: frozenset[tuple[str, str]] = frozenset()
         self._cache: dict[Any, Any] = {}
