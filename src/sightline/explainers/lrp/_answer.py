@@ -1,4 +1,4 @@
-"""A question answered by relevance: the starting relevance of every target, rounds in one backward pass, the account."""
+"""A question answered by relevance: where it starts, rounds of targets in one backward pass, and the account."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -171,9 +171,10 @@ def audit(account: Conservation, *, strict: bool) -> None:
         growth = account.growth[sums]
         place = int(growth.amax(1).argmax())
         if float(growth[place].max()) > GROWTH:
+            times = f"{float(growth[place].max()):.3g} times"
             said.append(
-                f"at the sum {account.layers[sums[place]]} the size of relevance grows {float(growth[place].max()):.3g} "
-                "times: its branches nearly cancel; a composite with ('sum', ZPlus()) stays bounded"
+                f"at the sum {account.layers[sums[place]]} relevance grows {times} in size:"
+                " its branches nearly cancel; a composite with ('sum', ZPlus()) stays bounded"
             )
     if said and strict:
         raise ModelError("; ".join(said))

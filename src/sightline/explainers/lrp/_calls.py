@@ -5,6 +5,7 @@ operator. Nothing is patched. What it makes of them is told by `emit`: a survey 
 its rule.
 """
 
+# ruff: noqa: SIM905 - lists of names read better as text
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,6 +134,14 @@ def _bind(names: str, args: tuple[Any, ...], named: Mapping[str, Any], **default
     return {**defaults, **named, **dict(zip(names.split(), args, strict=False))}
 
 
+def _of_first(func: Callable[..., Any], args: tuple[Any, ...], named: Mapping[str, Any]) -> Callable[[Tensor], Any]:
+    """The call as a function of its first operand."""
+    if args:
+        return lambda x: func(x, *args[1:], **named)
+    rest = {k: v for k, v in named.items() if k != "input"}
+    return lambda x: func(input=x, **rest)
+
+
 def _conv(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     plain = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     p = _bind("input weight bias stride padding dilation groups", args, named, **plain)
@@ -141,7 +150,7 @@ def _conv(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) ->
         holes = p["dilation"] if not isinstance(p["dilation"], int) else [p["dilation"]] * (w.ndim - 2)
         both = [d * (k - 1) for d, k in zip(holes, w.shape[2:], strict=True)]
         if padding == "same" and any(t % 2 for t in both):
-            return Call("unsupported", name, (p["input"],), lambda x: func(*args, **named), why="pad it by F.pad")
+            return Call("unsupported", name, (p["input"],), _of_first(func, args, named), why="pad it by F.pad")
         padding = [t // 2 for t in both] if padding == "same" else 0
 
     def make(weight: Tensor, bias: Tensor | None) -> Linear:
@@ -151,7 +160,7 @@ def _conv(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) ->
         "conv",
         name,
         (p["input"],),
-        lambda x: func(*args, **named),
+        _of_first(func, args, named),
         linear=lambda: make(w, p["bias"]),
         rebuild=lambda scale, shift: make(*_fold(w, p["bias"], scale, shift)),
     )
@@ -170,7 +179,7 @@ def _linear(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) 
         "dense",
         name,
         (p["input"],),
-        lambda x: func(*args, **named),
+        _of_first(func, args, named),
         linear=lambda: dense(w, b),
         rebuild=lambda scale, shift: dense(*_fold(w, b, scale, shift)),
     )
@@ -182,14 +191,14 @@ def _batch_norm(name: str, func: Any, args: tuple[Any, ...], named: dict[str, An
     x, mean, var = p["input"], p["running_mean"], p["running_var"]
     if p["training"] or mean is None:
         why = "it normalises by the batch itself; use running statistics"
-        return Call("unsupported", name, (x,), lambda x: func(*args, **named), why=why)
+        return Call("unsupported", name, (x,), _of_first(func, args, named), why=why)
     scale = torch.rsqrt(var + p["eps"]) * (1 if p["weight"] is None else p["weight"])
     shift = (0 if p["bias"] is None else p["bias"]) - mean * scale
     return Call(
         "norm",
         name,
         (x,),
-        lambda x: func(*args, **named),
+        _of_first(func, args, named),
         linear=lambda: diagonal(scale, shift, 1),
         norm=(scale, shift),
     )
@@ -224,7 +233,7 @@ def _layer_norm(name: str, func: Any, args: tuple[Any, ...], named: dict[str, An
         made.bias, made.axis = p["bias"], 1 if group else -1
         return made
 
-    return Call("layer-norm", name, (x,), lambda x: func(*args, **named), linear=linear)
+    return Call("layer-norm", name, (x,), _of_first(func, args, named), linear=linear)
 
 
 def _pool(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
@@ -236,7 +245,7 @@ def _pool(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) ->
     return Call("pool", name, (first,), run, linear=lambda: pooling(run), traits=frozenset({"keeps"}))
 
 
-def _max_pool(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _max_pool(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     plain = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
     p = _bind("input kernel_size stride padding dilation ceil_mode return_indices", args, named, **plain)
 
@@ -251,7 +260,7 @@ def _max_pool(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]
     return Call("max-pool", name, (p["input"],), run, linear=lambda: pooling(average), traits=frozenset({"keeps"}))
 
 
-def _activation(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _activation(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     first, rest = (args[0], args[1:]) if args else (named.pop("input"), ())
     low = rest[0] if rest else named.get("min", named.get("min_val"))
     nonnegative = name in _NONNEGATIVE or (name in ("clamp", "clamp_min", "hardtanh") and low in (0, 0.0))
@@ -263,7 +272,7 @@ def _activation(name: str, func: Any, args: tuple[Any, ...], named: dict[str, An
     return Call("activation", name, (first,), lambda x: plain(x, *rest, **named), traits=frozenset(traits))
 
 
-def _sum(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _sum(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     p = _bind("input other", args, named)
     alpha = float(named.get("alpha", args[2] if len(args) > 2 else 1))
     signs = {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-1.0, 1.0)}[name]
@@ -277,7 +286,7 @@ def _sum(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> 
     return Call("sum", name, (p["input"], p["other"]), run, signs=signs, traits=keeps)
 
 
-def _product(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _product(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     p = _bind("input other", args, named)
     a, b = p["input"], p["other"]
     if name == "div":
@@ -286,12 +295,12 @@ def _product(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any])
     return Call("product", name, (a, b), lambda x, y: x * y, traits=keeps)
 
 
-def _matmul(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _matmul(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     a, b = args if len(args) == 2 else (args[0], next(iter(named.values())))
     return Call("matmul", name, (a, b), lambda x, y: x @ y, traits=frozenset({"keeps"}))
 
 
-def _softmax(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _softmax(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     p = _bind("input dim", args, named)
     return Call(
         "softmax",
@@ -303,7 +312,7 @@ def _softmax(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any])
     )
 
 
-def _cat(name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
+def _cat(name: str, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Call:
     p = _bind("tensors dim", args, named, dim=0)
     parts = tuple(p["tensors"])
     return Call("cat", name, parts, lambda *xs: torch.cat(xs, p["dim"]), dim=p["dim"], traits=frozenset({"keeps"}))
@@ -314,13 +323,15 @@ def _attention(
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
+    dropout_p: float = 0.0,  # noqa: ARG001
     is_causal: bool = False,
     *,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(q k' * scale + mask) v, in calls that have rules."""
+    """softmax(q k' * scale + mask) v, in calls that have rules; a replica in eval mode drops nothing."""
+    if enable_gqa:
+        key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
     logits = (query * (scale if scale is not None else 1 / math.sqrt(query.shape[-1]))) @ key.transpose(-2, -1)
     if is_causal:
         n, m = logits.shape[-2:]
@@ -350,13 +361,14 @@ def _multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **named: 
     split = []
     for x, w, b in zip((query, key, value), weights, biases, strict=True):
         y = F.linear(x.transpose(0, 1), w, b)  # batch first: rows of one image stay together
-        split.append(y.unflatten(-1, (heads, -1)).transpose(1, 2))
-    mixed = _attention(*split, p.get("attn_mask"))
+        split.append(y.reshape(*y.shape[:-1], heads, -1).transpose(1, 2))
+    q, k, v = split
+    mixed = _attention(q, k, v, p.get("attn_mask"))
     out = F.linear(mixed.transpose(1, 2).flatten(2), p["out_proj_weight"], p["out_proj_bias"])
     return out.transpose(0, 1), None
 
 
-def _addcmul(input: Tensor, first: Tensor, second: Tensor, *, value: float = 1) -> Tensor:  # noqa: A002
+def _addcmul(input: Tensor, first: Tensor, second: Tensor, *, value: float = 1) -> Tensor:
     product = first * second
     return input + (product if value == 1 else value * product)
 

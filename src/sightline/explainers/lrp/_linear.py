@@ -104,7 +104,7 @@ class Linear:
 
 def dense(weight: Tensor, bias: Tensor | None) -> Linear:
     """z = x w' + b."""
-    return Linear(weight, bias, F.linear, lambda s, w, x: s @ w, axis=-1, whole=lambda x: F.linear(x, weight, bias))
+    return Linear(weight, bias, F.linear, lambda s, w, _: s @ w, axis=-1, whole=lambda x: F.linear(x, weight, bias))
 
 
 def diagonal(weight: Tensor, bias: Tensor | None, axis: int) -> Linear:
@@ -113,7 +113,7 @@ def diagonal(weight: Tensor, bias: Tensor | None, axis: int) -> Linear:
     def spread(w: Tensor, x: Tensor) -> Tensor:
         return w if axis == -1 else w.reshape(-1, *[1] * (x.ndim - 1 - axis))
 
-    return Linear(weight, bias, lambda x, w: x * spread(w, x), lambda s, w, x: s * spread(w, s), axis=axis, single=True)
+    return Linear(weight, bias, lambda x, w: x * spread(w, x), lambda s, w, _: s * spread(w, s), axis=axis, single=True)
 
 
 def convolution(weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Linear:
@@ -137,11 +137,11 @@ def convolution(weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, 
         ones = torch.ones(groups, 1, *weight.shape[2:], dtype=R.dtype, device=R.device)
         run = F.conv2d if dims == 2 else F.conv1d
         seen = run(torch.ones_like(x[:1, :groups]), ones, None, step, border, holes, groups) * per_group
-        summed = R.unflatten(1, (groups, -1)).sum(2) if groups > 1 else R.sum(1, keepdim=True)
+        summed = R.reshape(n, groups, -1, *R.shape[2:]).sum(2) if groups > 1 else R.sum(1, keepdim=True)
         like = x.new_empty((n, groups, *x.shape[2:]))
         back = torch.ops.aten.convolution_backward
         wanted = [True, False, False]
-        share = back(summed / seen, like, ones, None, step, border, holes, False, [0] * dims, groups, wanted)[0]
+        share: Tensor = back(summed / seen, like, ones, None, step, border, holes, False, [0] * dims, groups, wanted)[0]
         return share.repeat_interleave(per_group, 1) if groups > 1 else share.expand(-1, per_group, *[-1] * dims)
 
     def whole(x: Tensor) -> Tensor:
@@ -158,10 +158,10 @@ def _pair(value: Any, dims: int) -> list[int]:
 def pooling(forward: Callable[[Tensor], Tensor]) -> Linear:
     """Average pooling of any kind; its transpose is what autograd finds, which is exact for a linear map."""
 
-    def transpose(s: Tensor, w: Tensor, x: Tensor) -> Tensor:
+    def transpose(s: Tensor, _: Tensor, x: Tensor) -> Tensor:
         with torch.enable_grad():
             leaf = torch.zeros_like(x).requires_grad_()
             (pulled,) = torch.autograd.grad(forward(leaf), leaf, s)
         return pulled
 
-    return Linear(None, None, lambda x, w: forward(x), transpose)
+    return Linear(None, None, lambda x, _: forward(x), transpose)

@@ -173,9 +173,9 @@ class SumStep(Step):
 
 def _positive(parts: list[Tensor], fixed: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Positive parts; where there is none at all the negative ones stand, whose shares are positive too."""
-    none = torch.stack([(p <= 0).expand(torch.broadcast_shapes(*(q.shape for q in parts))) for p in parts]).all(0)
-    for c in fixed:
-        none = none & (c <= 0)
+    none = parts[0] <= 0
+    for value in (*parts[1:], *fixed):
+        none = none & (value <= 0)
     return [torch.where(none, p, p.clamp(min=0)) for p in parts], [torch.where(none, c, c.clamp(min=0)) for c in fixed]
 
 
@@ -278,7 +278,7 @@ class CatStep(Step):
 
     def backward(self, kept: Sequence[Tensor], R: Tensor, absorbed: Absorbed | None) -> Sequence[Tensor | None]:
         """Each part its own."""
-        parts = R.split(list(self.sizes), self.dim)
+        parts = torch.split(R, list(self.sizes), self.dim)
         if absorbed is not None:
             for part, moves in zip(parts, self.moving, strict=True):
                 if not moves:

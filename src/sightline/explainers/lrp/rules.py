@@ -55,8 +55,7 @@ class Rule:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        names = {k: v for k, v in vars(self).items()}
-        inside = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in names.items())
+        inside = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in vars(self).items())
         return f"{type(self).__name__}({inside})"
 
 
