@@ -94,8 +94,8 @@ class Conservation:
         out = self.relevance_out[:, row].flip(0).tolist()
         held = (self.relevance_out[:, row] + 0).flip(0) + self.bias[:, row].flip(0).cumsum(0)
         score = float(self.score[row])
-        values = [*out, *held.tolist(), score, 0.0]
-        low, high = min(values), max(values)
+        values: list[float] = [*out, *held.tolist(), score, 0.0]
+        low, high = float(min(values)), float(max(values))
         span = (high - low) or 1.0
 
         def x(i: float) -> float:
