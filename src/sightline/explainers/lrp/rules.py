@@ -227,14 +227,13 @@ class AlphaBeta(Rule):
             up = up + up_b
         # The negative side is what is left of z; where that is rounding, there is no negative side.
         down = full - up
-        down = down.masked_fill(down > -64 * torch.finfo(up.dtype).eps * up, 0)
+        down = down.masked_fill(down > -512 * torch.finfo(up.dtype).eps * up, 0)
         no_down, no_up = down == 0, up == 0
         # Units with contributions of one sign only give all of R to them: alpha or -beta alone would not conserve.
-        s_up = share(torch.where(no_down, R, self.alpha * R), up, self.eps, up_b, absorbed)
+        in_favour = torch.where(no_down, R, self.alpha * R).masked_fill(no_up & ~no_down, 0)
         against = torch.where(no_up, R, -self.beta * R).masked_fill(no_down, 0)
+        s_up = share(in_favour, up, self.eps, up_b, absorbed)
         s_down = share(against, down, self.eps, down_b, absorbed)
-        if absorbed is not None:
-            absorbed(torch.where(no_up & ~no_down, -R, 0), None, torch.ones_like(R[:1]))
         return _pull_side(op, x, s_up, "+") + _pull_side(op, x, s_down, "-")
 
 
