@@ -1,6 +1,6 @@
 """Composites on real networks and photographs: a montage to look at, class swap and cascading randomisation.
 
-    python benchmarks/lrp_figures.py ASSETS OUT [--photographs 10]
+    python benchmarks/lrp_figures.py ASSETS OUT [--photographs 10] [--networks ...] [--montage-only]
 
 ASSETS is the folder of networks and photographs that the `real` tests use; the montage is written to OUT (the terms of
 the photographs keep it out of the repository), the numbers are printed as the table of the how-to on LRP.
@@ -65,10 +65,12 @@ def main() -> None:
     options.add_argument("assets", type=Path)
     options.add_argument("out", type=Path)
     options.add_argument("--photographs", type=int, default=10)
+    options.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    options.add_argument("--montage-only", action="store_true")
     given = options.parse_args()
     warnings.simplefilter("ignore", SightlineWarning)
     pixels = photographs(given.assets, given.photographs)
-    for name in NETWORKS:
+    for name in given.networks:
         net, mean, std, _ = load(given.assets, name)
         ask = {"mean": mean, "std": std, "size": 224}
         clf = sl.Classifier(net, **ask)
@@ -79,6 +81,9 @@ def main() -> None:
         columns = []
         for composite in COMPOSITES:
             maps = sl.explain(clf, pixels, method="lrp", composite=composite, target=top)
+            columns.append(smooth(maps.maps))
+            if given.montage_only:
+                continue
             swap = sl.explain(clf, pixels, method="lrp", composite=composite, target=other)
             fall = [sl.explain(b, pixels, method="lrp", composite=composite, target=top).maps for b in broken]
             figures = [alike(maps.maps, swap.maps), *(alike(maps.maps, f) for f in fall)]
@@ -86,8 +91,7 @@ def main() -> None:
             print(
                 f"| {name} | {composite} | " + " | ".join(f"{f:.2f}" for f in figures) + f" | {lost:.0%} |", flush=True
             )
-            columns.append(smooth(maps.maps))
-        rows = [[picture.cell(p), *(picture.cell(_paint(c[i])) for c in columns)] for i, p in enumerate(pixels)]
+        rows = [[picture.cell(p), *(_paint(c[i]) for c in columns)] for i, p in enumerate(pixels)]
         sheet = picture.contact_sheet(rows, column_titles=["photograph", *COMPOSITES], side=180)
         picture.write_png(given.out / f"lrp-{name}.png", sheet)
 
