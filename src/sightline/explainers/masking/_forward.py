@@ -143,7 +143,7 @@ def _runner(classifier: Classifier, graph: Any) -> Callable[[Tensor], Tensor]:
 
     def run(inputs: Tensor) -> Tensor:
         with same_signal_stack():
-            result = request.infer({0: inputs.contiguous().numpy()})
+            result = request.infer({0: inputs.contiguous().numpy()}, share_inputs=True)
         return classifier.check_outputs(torch.from_numpy(result[0]), len(inputs))
 
     return run

@@ -75,9 +75,10 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def min_max(maps: Tensor) -> Tensor:
     """Each map (m, H, W) shifted and scaled to [0, 1]; a constant one becomes 0 everywhere."""
-    flat = maps.flatten(1)
-    low, span = flat.amin(1)[:, None, None], (flat.amax(1) - flat.amin(1))[:, None, None]
-    return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1.0), 0.0)
+    low, high = torch.aminmax(maps.flatten(1), dim=1)
+    span = high - low
+    scale = torch.where(span > 0, 1 / span, 0.0)
+    return (maps - low[:, None, None]).mul_(scale[:, None, None])
 
 
 def merged(maps: Tensor) -> tuple[Tensor, Tensor]:
