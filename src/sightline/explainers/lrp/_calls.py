@@ -192,14 +192,15 @@ def _batch_norm(name: str, func: Any, args: tuple[Any, ...], named: dict[str, An
     if p["training"] or mean is None:
         why = "it normalises by the batch itself; use running statistics"
         return Call("unsupported", name, (x,), _of_first(func, args, named), why=why)
-    scale = torch.rsqrt(var + p["eps"]) * (1 if p["weight"] is None else p["weight"])
-    shift = (0 if p["bias"] is None else p["bias"]) - mean * scale
+    # In float64, so that a folded norm is as exact as the type it is cast to.
+    scale = torch.rsqrt(var.double() + p["eps"]) * (1 if p["weight"] is None else p["weight"].double())
+    shift = (0 if p["bias"] is None else p["bias"].double()) - mean.double() * scale
     return Call(
         "norm",
         name,
         (x,),
         _of_first(func, args, named),
-        linear=lambda: diagonal(scale, shift, 1),
+        linear=lambda: diagonal(scale.to(x.dtype), shift.to(x.dtype), 1),
         norm=(scale, shift),
     )
 

@@ -135,7 +135,7 @@ class Propagation(Walk):
         if call.kind == "matmul":
             made = _matrix(call, op)
         elif op.norm is not None and call.rebuild is not None:
-            made = call.rebuild(*op.norm)
+            made = call.rebuild(*(part.to(call.operands[0].dtype) for part in op.norm))
         else:
             assert call.linear is not None  # noqa: S101 - every kind in _MAPS has one
             made = call.linear()
