@@ -45,7 +45,7 @@ def asked(classifier: sl.Classifier, method: str, x: torch.Tensor, scores: Path)
 
 
 def stops(job: Job) -> list[tuple[float, float, float, float]]:
-    """For each share of the passes: rank correlation with the full map (with prediction, without), true, estimated error."""
+    """For each share of the passes: rank correlation with the full map (predicted, not), true and estimated error."""
     full = job.plan.maps(job.values)[0].flatten()
     centred, found, every = full - full.mean(), [], job.known.clone()
     for share in SHARES:
