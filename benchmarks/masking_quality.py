@@ -49,9 +49,14 @@ def photographs(classifier: sl.Classifier, count: int) -> tuple[list[str], torch
     return names, torch.cat(pixels)
 
 
-def compute(classifier: sl.Classifier, method: str, names: list[str], pixels: torch.Tensor, out: Path) -> None:
+def compute(
+    classifier: sl.Classifier, method: str, names: list[str], pixels: torch.Tensor, out: Path, half: bool
+) -> None:
     """Heat maps of one method, a file a photograph."""
-    explainer = sl.explainer(method, classifier, **SETTINGS.get(method, {}))
+    settings = dict(SETTINGS.get(method, {}))
+    if half and "precision" in next(m for m in sl.methods() if m.name == method).settings:
+        settings["precision"] = "bfloat16"
+    explainer = sl.explainer(method, classifier, **settings)
     for name, x in zip(names, pixels, strict=True):
         file = out / method / f"{name}.npz"
         if file.exists():
@@ -93,6 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--photos", type=int, default=100)
     parser.add_argument("--methods", nargs="*", default=CONTROLS + GRADIENT + MASKING)
+    parser.add_argument("--bfloat16", action="store_true", help="ask about masked images in bfloat16")
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     classifier = mobilenet()
@@ -102,7 +108,7 @@ def main() -> None:
     known = {m.name for m in sl.methods()}
     for method in given.methods:
         if method in known:
-            compute(classifier, method, names, pixels, given.out)
+            compute(classifier, method, names, pixels, given.out, given.bfloat16)
             print(row(classifier, method, names, pixels, given.out), flush=True)
 
 
