@@ -11,6 +11,7 @@ from sightline import target as targets
 from sightline.capture import taped
 from sightline.conservation import Conservation
 from sightline.errors import LayerError, ModelError, SightlineWarning
+from sightline.explainers.lrp._plan import at_least_float, float_twin
 from sightline.explainers.lrp._propagate import Propagation, Way, prepared, way
 from sightline.explainers.lrp.composites import Composite
 from sightline.explainers.lrp.rules import Bias
@@ -61,8 +62,8 @@ def forward(
             "needed; take it off, or build the classifier with output= that undoes it"
         )
     chosen = way(plan, composite, bias)
-    twin = model.twin(untouched=None)
-    values = model.normalise(question.pixels).detach().requires_grad_(pixels)
+    twin = float_twin(model)
+    values = at_least_float(model.normalise(question.pixels).detach()).requires_grad_(pixels)
     mode = Propagation(chosen, len(values) if account else 0)
     with taped(twin, layers) as tape, mode:
         # Relevance keeps its books in float32: in bfloat16 sums near zero would lose what they are about.

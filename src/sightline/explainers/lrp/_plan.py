@@ -255,6 +255,21 @@ def _hooks(survey: Survey, twin: nn.Module) -> None:
         module.register_forward_hook(lambda *_: survey.stack.pop() and None)
 
 
+def at_least_float(value: Tensor) -> Tensor:
+    """The same in float32, unless it is more exact already."""
+    return value.float() if value.dtype.itemsize < 4 else value
+
+
+def float_twin(classifier: Classifier) -> nn.Module:
+    """The untouched replica; in float32 where the model's own weights have fewer bits."""
+    twin = classifier.twin(untouched=None)
+    first = next((p for p in twin.parameters() if p.dtype.is_floating_point), None)
+    if first is None or first.dtype.itemsize >= 4:
+        return twin
+    made: nn.Module = classifier.cached("relevance in float32", lambda: replica.replicate(twin).float())
+    return made
+
+
 def plan_for(classifier: Classifier, pixels: Tensor) -> Plan:
     """The plan for images of this size, made once and kept until the model changes.
 
@@ -267,9 +282,9 @@ def plan_for(classifier: Classifier, pixels: Tensor) -> Plan:
 
 
 def _survey(classifier: Classifier, pixels: Tensor) -> Plan:
-    twin = replica.out_of_place(replica.replicate(classifier.twin(untouched=None)))
+    twin = replica.out_of_place(replica.replicate(float_twin(classifier)))
     with torch.no_grad():
-        values = classifier.normalise(pixels)
+        values = at_least_float(classifier.normalise(pixels))
         survey = Survey(values)
         _hooks(survey, twin)
         with survey:

@@ -13,7 +13,7 @@ from sightline.errors import ModelError
 from sightline.explainers.lrp import _steps as steps
 from sightline.explainers.lrp._calls import Call, Walk
 from sightline.explainers.lrp._linear import Linear
-from sightline.explainers.lrp._plan import LINEAR, Operation, Plan, plan_for
+from sightline.explainers.lrp._plan import LINEAR, Operation, Plan, float_twin, plan_for
 from sightline.explainers.lrp.composites import COMPOSITES, Composite
 from sightline.explainers.lrp.rules import Bias, Constant, Pass, Rule, Uniform, WinnerTakesAll
 
@@ -176,10 +176,10 @@ def prepared(classifier: Classifier, pixels: Tensor) -> Plan:
     plan = plan_for(classifier, pixels)
     if plan.checked:
         return plan
-    gap, scale = _difference(classifier, plan, pixels, classifier.twin(untouched=None))
+    gap, scale = _difference(classifier, plan, pixels, float_twin(classifier))
     if gap > 1e-4 * scale:  # rounding, or another function? In float64 there is no doubt
         plan.linears.clear()
-        gap, scale = _difference(classifier, plan, pixels, replica.replicate(classifier.twin(untouched=None)).double())
+        gap, scale = _difference(classifier, plan, pixels, replica.replicate(float_twin(classifier)).double())
         plan.linears.clear()
         if gap > 1e-5 * scale:
             raise ModelError(
