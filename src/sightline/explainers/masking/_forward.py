@@ -91,6 +91,7 @@ def forward_for(classifier: Classifier | BlackBox, size: tuple[int, int], option
         raise MissingExtraError("backend='openvino' needs OpenVINO: pip install 'sightline[openvino]'")
     key = ("openvino", size, precision)
     if not there or classifier.device.type != "cpu":
+        plain.note = "openvino runs on the CPU only" if options.backend == "openvino" else None
         return plain
     if options.backend == "auto" and passes < _WORTH:
         return plain
