@@ -24,8 +24,8 @@ def network(name: str) -> torch.nn.Module:
     return torchvision.models.get_model(name).eval()
 
 
-def bare(name: str, images: torch.Tensor):
-    net, x = network(name).to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+def bare(name: str, images: torch.Tensor, memory: torch.memory_format = torch.contiguous_format):
+    net, x = network(name).to(memory_format=memory), images.contiguous(memory_format=memory)
 
     def run() -> object:
         with torch.inference_mode():
@@ -74,7 +74,10 @@ def main() -> None:
         print(peak_mib())
         return
     for name in given.networks:
-        runs = {"bare forward, channels last": bare(name, images)}
+        runs = {
+            "bare forward, channels last": bare(name, images, torch.channels_last),
+            "bare forward": bare(name, images),
+        }
         for composite in COMPOSITES:
             runs[f"sightline {composite}"] = ours(name, images, composite)
             runs[f"zennit {composite}"] = zennit(name, images, composite)

@@ -37,6 +37,22 @@ def rows(value: Tensor, count: int) -> Tensor:
     return value.sum(tuple(range(1, value.ndim))) if value.ndim > 1 else value
 
 
+def sizes(value: Tensor, count: int) -> Tensor:
+    """Sums of absolute values an image (count,), in one pass over the memory."""
+    if value.shape[0] != count:
+        value = value.reshape(count, -1)
+    return torch.linalg.vector_norm(value, 1, tuple(range(1, value.ndim))) if value.ndim > 1 else value.abs()
+
+
+def times(s: Tensor, factor: Tensor | float, count: int) -> Tensor:
+    """Sums of s * factor an image (count,); s is summed first along the axes on which the factor is constant."""
+    if not isinstance(factor, Tensor):
+        return rows(s, count) * factor
+    shape = [1] * (s.ndim - factor.ndim) + list(factor.shape)
+    constant = tuple(a for a in range(1, s.ndim) if shape[a] == 1)
+    return rows((s.sum(constant, keepdim=True) if constant else s) * factor, count)
+
+
 class Step:
     """One operation in one forward pass."""
 
@@ -71,17 +87,18 @@ class Relevance(torch.autograd.Function):
         asked = n > 0 and ctx.needs_input_grad[1]
         taken = [R.new_zeros(n), R.new_zeros(n)] if asked else []
 
-        def absorbed(s: Tensor, bias: Tensor | None, eps: Tensor | None) -> None:
+        def absorbed(s: Tensor, bias: Tensor | None, eps: Tensor | float | None) -> None:
             for i, part in enumerate((bias, eps)):
                 if part is not None:
-                    taken[i] = taken[i] + rows(s * part, n)
+                    taken[i] = taken[i] + times(s, part, n)
 
         found = ctx.step.backward(ctx.saved_tensors, R, absorbed if asked else None)
         account = None
         if asked:
-            out = sum(rows(r, n) for r in found if r is not None)
-            size = sum(rows(r.abs(), n) for r in found if r is not None)
-            columns = (rows(R, n), out, *taken, rows(R.abs(), n), size)
+            came = rows(R, n), sizes(R, n)
+            went = [came if r is R else (rows(r, n), sizes(r, n)) for r in found if r is not None]
+            out, size = (sum(column) for column in zip(*went, strict=True)) if went else (0, 0)
+            columns = (came[0], out, *taken, came[1], size)
             account = torch.stack([c if isinstance(c, Tensor) else R.new_zeros(n) for c in columns], 1)
         return None, account, *found
 

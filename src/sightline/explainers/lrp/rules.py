@@ -18,7 +18,7 @@ from sightline.errors import MethodError
 from sightline.explainers.lrp._linear import Linear
 
 Bias = Literal["keep", "zero"]
-Absorbed = Callable[[Tensor, Tensor | None, Tensor | None], None]  # (s, bias, eps): s * bias and s * eps stay here
+Absorbed = Callable[[Tensor, Tensor | None, Tensor | float | None], None]  # (s, bias, eps): what of s stays here
 
 _TINY = 1e-9  # for rules whose formula has no eps: only 0 / 0 is changed
 
@@ -34,6 +34,15 @@ def share(R: Tensor, z: Tensor, eps: float | Tensor, bias: Tensor | None, absorb
     s = R / (z + e)
     if absorbed is not None:
         absorbed(s, bias, e)
+    return s
+
+
+def one_sided(R: Tensor, z: Tensor, eps: float, bias: Tensor | None, absorbed: Absorbed | None) -> Tensor:
+    """`share` where z >= 0 (eps > 0) or z <= 0 (eps < 0) is known; writes into z, which nobody else may need."""
+    z = z.clamp_(min=0) if eps > 0 else z.clamp_(max=0)  # fast convolutions on a GPU round to the wrong side of 0
+    s = R / z.add_(eps)
+    if absorbed is not None:
+        absorbed(s, bias, eps)
     return s
 
 
@@ -86,7 +95,7 @@ class Epsilon(Rule):
         eps: float | Tensor = self.eps
         if self.relative:
             eps = self.eps * z.square().mean(tuple(range(1, z.ndim)), keepdim=True).sqrt() + _TINY
-        return x * op.pull(share(R, z, eps, b, absorbed), x)
+        return op.pull(share(R, z, eps, b, absorbed), x).mul_(x)
 
 
 @dataclass(frozen=True)
@@ -138,11 +147,11 @@ def _pull_side(op: Linear, x: Tensor, s: Tensor, side: str) -> Tensor:
     """Sum over k of the contributions x_j w_jk of one sign, times s_k."""
     other = "-" if side == "+" else "+"
     if op.weight is None:
-        return (x.clamp(min=0) if side == "+" else x.clamp(max=0)) * op.pull(s, x)
+        return op.pull(s, x).mul_(x.clamp(min=0) if side == "+" else x.clamp(max=0))
     if op.nonnegative:
-        return x * op.pull(s, x, side)
+        return op.pull(s, x, side).mul_(x)
     # x+ is zero where x- is not, so one choice an entry does for the sum of both products.
-    return x * torch.where(x > 0, op.pull(s, x, side), op.pull(s, x, other))
+    return torch.where(x > 0, op.pull(s, x, side), op.pull(s, x, other)).mul_(x)
 
 
 @dataclass(frozen=True)
@@ -162,14 +171,14 @@ class ZPlus(Rule):
         """See the class."""
         up = _side(op, x, "+")
         b = op.b("+", up) if bias == "keep" else None
-        up = up if b is None else up + b
-        if op.rectified or bool((up > 0).all()):
-            return _pull_side(op, x, share(R, up, self.eps, b, absorbed), "+")
+        up = up if b is None else up.add_(b)
+        if op.rectified or bool(up.amin() > 0):
+            return _pull_side(op, x, one_sided(R, up, self.eps, b, absorbed), "+")
         none = up <= 0
-        s = share(R.masked_fill(none, 0), up, self.eps, b, absorbed)
+        s = one_sided(R.masked_fill(none, 0), up, self.eps, b, absorbed)
         down, c = _side(op, x, "-"), op.b("-", up) if bias == "keep" else None
-        down = down if c is None else down + c
-        rest = share(R.masked_fill(~none, 0), down, self.eps, c, absorbed)
+        down = down if c is None else down.add_(c)
+        rest = one_sided(R.masked_fill(~none, 0), down, -self.eps, c, absorbed)
         return _pull_side(op, x, s, "+") + _pull_side(op, x, rest, "-")
 
 
@@ -224,17 +233,20 @@ class AlphaBeta(Rule):
         up_b = down_b = None
         if b is not None:
             up_b, down_b = b.clamp(min=0), b.clamp(max=0)
-            up = up + up_b
+            up.add_(up_b)
         # The negative side is what is left of z; where that is rounding, there is no negative side.
         down = full - up
-        down = down.masked_fill(down > -512 * torch.finfo(up.dtype).eps * up, 0)
-        no_down, no_up = down == 0, up == 0
+        no_up, no_down = up <= 0, down >= up * (-512 * torch.finfo(up.dtype).eps)
         # Units with contributions of one sign only give all of R to them: alpha or -beta alone would not conserve.
-        in_favour = torch.where(no_down, R, self.alpha * R).masked_fill(no_up & ~no_down, 0)
-        against = torch.where(no_up, R, -self.beta * R).masked_fill(no_down, 0)
-        s_up = share(in_favour, up, self.eps, up_b, absorbed)
-        s_down = share(against, down, self.eps, down_b, absorbed)
-        return _pull_side(op, x, s_up, "+") + _pull_side(op, x, s_down, "-")
+        alone, alpha = up.new_ones(()), up.new_tensor(1 / self.alpha)
+        beta = up.new_tensor(-1 / self.beta if self.beta else torch.inf)
+        up = up.add_(self.eps).mul_(torch.where(no_down, alone, alpha))
+        down = down.sub_(self.eps).mul_(torch.where(no_up, alone, beta))
+        s_up, s_down = R / up.masked_fill_(no_up & ~no_down, torch.inf), R / down.masked_fill_(no_down, torch.inf)
+        if absorbed is not None:
+            absorbed(s_up, up_b, self.eps)
+            absorbed(s_down, down_b, -self.eps)
+        return _pull_side(op, x, s_up, "+").add_(_pull_side(op, x, s_down, "-"))
 
 
 @dataclass(frozen=True)
