@@ -19,7 +19,8 @@ from typing import Any
 
 from sightline.classifier import Classifier
 from sightline.errors import MethodError
-from sightline.explainers.lrp._plan import LINEAR, Operation, Plan, plan_for
+from sightline.explainers.lrp._operation import LINEAR, Operation
+from sightline.explainers.lrp._plan import Plan, plan_for
 from sightline.explainers.lrp.rules import (
     AlphaBeta,
     Bias,
