@@ -12,20 +12,26 @@ def up(S, size):
     return F.interpolate(S[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def opti_cam(net, image, A, read, fill, iterations, rate=0.1):
-    """Adam (Kingma and Ba 2015) written out, on u of the softmax over channels."""
+def opti_cam(net, image, A, read, fill, iterations, keep, rate=0.1):
+    """Adam (Kingma and Ba 2015) written out, on u of the softmax over channels; the last mask, or the best of all."""
+
+    def mask(u):
+        S = up((u.softmax(0)[:, None, None] * A).sum(0), image.shape[-2:])
+        return (S - S.min()) / (S.max() - S.min())
+
+    def value(M):
+        return read(net((M * image + (1 - M) * fill)[None])[0])
+
     u = torch.zeros(len(A), dtype=torch.float64)
     first, second = torch.zeros_like(u), torch.zeros_like(u)
+    masks = [mask(u)]
     for step in range(1, iterations + 1):
         v = u.clone().requires_grad_()
-        S = up((v.softmax(0)[:, None, None] * A).sum(0), image.shape[-2:])
-        M = (S - S.min()) / (S.max() - S.min())
-        score = read(net((M * image + (1 - M) * fill)[None])[0])
-        (g,) = torch.autograd.grad(-score, v)
+        (g,) = torch.autograd.grad(-value(mask(v)), v)
         first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g**2
         u = u - rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-    S = up((u.softmax(0)[:, None, None] * A).sum(0), image.shape[-2:])
-    return ((S - S.min()) / (S.max() - S.min())).numpy()
+        masks.append(mask(u))
+    return (masks[-1] if keep == "last" else max(masks, key=lambda M: value(M).item())).numpy()
 
 
 def smooth_maximum(p, sigma, temperature=1 / 20):

@@ -2,6 +2,8 @@
 
 import itertools
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import reference
 import reference_masking_optimised as twin
 import sightline as sl
 from nets import ConvNet, images, seeded
-from sightline.errors import MethodError, MissingExtraError
+from sightline.errors import MethodError, MissingExtraError, ModelError
 
 KINDS = ("category", "+1", "-1")
 INDEX = 2
@@ -45,11 +47,10 @@ def pixels() -> Tensor:
 @pytest.mark.parametrize("tail", ["gap", "conv"])
 def test_opti_cam(tail: str, kind: str, pixels: Tensor) -> None:
     net, read = reference.Net(tail), reference.score_of(kind, INDEX)
-    for fill, given in ((torch.zeros(3, 12, 12), "black"), (FILL, FILL)):
-        found = ask(net, kind, "opti-cam", pixels, layer="features", iterations=6, fill=given)
-        cut = [reference.activations(net, image) for image in pixels]
-        wanted = [twin.opti_cam(net, x.double(), A, read, fill.double(), 6) for x, A in zip(pixels, cut, strict=True)]
-        close(found, wanted, 1e-4)
+    cut = [(x.double(), reference.activations(net, x)) for x in pixels]
+    for fill, given, keep in ((torch.zeros(3, 12, 12), "black", "best"), (FILL, FILL, "last"), (FILL, FILL, "best")):
+        found = ask(net, kind, "opti-cam", pixels, layer="features", iterations=6, fill=given, keep=keep)
+        close(found, [twin.opti_cam(net, x, A, read, fill.double(), 6, keep) for x, A in cut], 1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,6 +119,173 @@ def test_a_batch_gives_what_a_loop_gives_whatever_the_chunk(method: str, setting
     for row in range(4):
         one = sl.explain(classifier, x[row // 2][None], method=method, target=questions[row % 2], **settings)
         assert torch.allclose(out.maps[row], one.maps[0], rtol=1e-3, atol=1e-4 * float(out.maps.abs().max()))
+
+
+def test_opti_cam_keeps_the_best_it_saw() -> None:
+    """With steps that are too long the score goes up and down, and the last mask is not the best one."""
+    classifier, x = sl.Classifier(seeded(ConvNet)), images(3)
+
+    def score(iterations: int, keep: str) -> Tensor:
+        settings = {"iterations": iterations, "rate": 5.0, "keep": keep, "layer": "relu2", "space": "pixels"}
+        S = sl.explain(classifier, x, method="opti-cam", target=1, **settings).maps  # type: ignore[arg-type]
+        return classifier(x * S[:, None])[:, 1]
+
+    last, best = (torch.stack([score(i, keep) for i in range(1, 9)]) for keep in ("last", "best"))
+    assert bool((best >= last.cummax(0).values - 1e-5).all())
+    assert bool((best[1:] >= best[:-1] - 1e-5).all())  # more steps never make it worse
+    assert bool((best > last + 1e-3).any())
+
+
+class Cramped(nn.Module):
+    """A network that says how many images come at once, to someone who may find them too many."""
+
+    def __init__(self, meet: Callable[[int], None]) -> None:
+        super().__init__()
+        self.net, self.meet = seeded(ConvNet), meet
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.meet(len(x))
+        return self.net(x)
+
+
+@pytest.mark.parametrize(("method", "settings"), OPTIMISED.items())
+def test_memory_that_is_short_halves_the_rows_at_once(method: str, settings: dict) -> None:
+    targets, x = sl.each([0, 1, 2, 3]), images(1)
+    plain = sl.explain(sl.Classifier(seeded(ConvNet)), x, method=method, target=targets, **settings)
+    calls: list[int] = []
+    told: list[tuple[int, int]] = []
+
+    def meet(count: int) -> None:
+        if count > 2 and calls.count(4) == 3:  # in the middle of the work: its three steps are lost
+            raise torch.OutOfMemoryError("out of memory, on purpose")
+        calls.append(count)
+
+    classifier = sl.Classifier(Cramped(meet).eval(), size=16)
+    settings = {**settings, "chunk": 4, "progress": lambda *passes: told.append(passes)}
+    if method == "opti-cam":
+        settings["layer"] = "net.relu2"
+    found = sl.explain(classifier, x, method=method, target=targets, **settings)
+    assert torch.allclose(found.maps, plain.maps, atol=1e-6)
+    record = found.provenance["masking"]
+    assert (record["chunk"], record["passes"], record["masks"]) == (2, [16], [16])
+    assert [done for done, _ in told] == [4, 8, 12, 0, *range(2, 17, 2)]
+    assert max(calls[-8:]) == 2
+
+
+@pytest.mark.parametrize("method", OPTIMISED)
+def test_memory_too_small_for_one_row_says_what_to_do(method: str) -> None:
+    calls: list[int] = []
+    x, full = images(1), False
+
+    def meet(count: int) -> None:
+        calls.append(count)
+        if full:
+            raise torch.OutOfMemoryError("out of memory, on purpose")
+
+    classifier = sl.Classifier(Cramped(meet).eval(), size=16)
+    explainer = sl.explainer(method, classifier, iterations=2, progress=lambda *_: switch())
+
+    def switch() -> None:
+        nonlocal full
+        full = True
+
+    with pytest.raises(ModelError, match=f"{method}: there is not enough memory for one masked image"):
+        explainer(x, target=sl.each([0, 1]))
+
+
+@pytest.mark.parametrize(("method", "settings"), SUPERPIXELS.items())
+def test_superpixels_when_memory_is_short(method: str, settings: dict) -> None:
+    x, sizes = images(2), []
+    plain = sl.explain(sl.Classifier(seeded(ConvNet)), x, method=method, target=1, **settings)
+
+    def meet(count: int) -> None:
+        if count > 3:
+            raise torch.OutOfMemoryError("out of memory, on purpose")
+        sizes.append(count)
+
+    box = sl.BlackBox(Cramped(meet).eval(), size=16)
+    found = sl.explain(box, x, method=method, target=1, chunk=16, **settings)
+    assert torch.allclose(found.maps, plain.maps, atol=1e-4 * float(plain.maps.abs().max()))
+    assert found.provenance["masking"]["chunk"] == max(sizes) == 2
+
+
+@pytest.mark.parametrize(("method", "settings"), SUPERPIXELS.items())
+def test_targets_of_an_image_share_its_passes(method: str, settings: dict) -> None:
+    """Every masked image is asked once, for all targets, and so is a set of superpixels that is drawn again."""
+    x, sizes, targets = quarters().repeat(2, 1, 1, 1), [], [0, 1, 2]
+    x[1] = x[1].flip(0)
+    box = sl.BlackBox(Cramped(sizes.append).eval(), size=16)
+    found = sl.explain(box, x, method=method, target=sl.each(targets), chunk=64, **settings)
+    record = found.provenance["masking"]
+    assert sizes[0] == 2  # the images as they are
+    assert sum(sizes[1:]) == sum(record["passes"]) == sum(record["masks"])
+    assert all(4 <= passes < 40 for passes in record["passes"])  # of 40 samples of so few superpixels
+    for row in range(6):
+        one = sl.explain(box, x[row // 3][None], method=method, target=targets[row % 3], **settings)
+        assert torch.allclose(found.maps[row], one.maps[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "settings"), SUPERPIXELS.items())
+def test_superpixels_lose_nothing_when_they_are_stopped(method: str, settings: dict, tmp_path: Path) -> None:
+    sizes: list[int] = []
+    fail_at = 6
+
+    def meet(count: int) -> None:
+        sizes.append(count)
+        if len(sizes) == fail_at:
+            raise ValueError("on purpose")
+
+    x, settings = images(2), {"segments": 20, "samples": 60, "chunk": 8}
+    box = sl.BlackBox(Cramped(meet).eval(), size=16)
+    with pytest.raises(ValueError, match="on purpose") as caught:
+        sl.explain(box, x, method=method, target=1, checkpoint=tmp_path, **settings)
+    partial = sl.partial(caught.value)
+    assert partial is not None
+    assert partial.maps.isfinite().all()
+    assert not partial.provenance["masking"]["complete"]
+    before = sum(sizes[1:-1])
+    sizes.clear()
+    fail_at = 0
+    found = sl.explain(box, x, method=method, target=1, checkpoint=tmp_path, **settings)
+    assert sum(sizes[1:]) == sum(found.provenance["masking"]["masks"]) - before  # nothing was asked twice
+    assert torch.equal(found.maps, sl.explain(box, x, method=method, target=1, **settings).maps)
+    again = sl.explain(box, x, method=method, target=2, checkpoint=tmp_path, **settings)  # another question
+    assert not torch.equal(again.maps, found.maps)
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings"),
+    [
+        (OPTIMISED, {"backend": "eager"}),
+        (OPTIMISED, {"checkpoint": "folder"}),
+        ([*OPTIMISED, *SUPERPIXELS, "group-cam", "cluster-cam"], {"budget": 5}),
+        ([*OPTIMISED, *SUPERPIXELS, "group-cam", "cluster-cam"], {"tolerance": 0.1}),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_an_error(methods: list[str], settings: dict) -> None:
+    for method in methods:
+        with pytest.raises(MethodError, match=f"{method} has no setting '{next(iter(settings))}'; it has: .*fill="):
+            sl.explain(sl.Classifier(seeded(ConvNet)), images(1), method=method, **settings)
+
+
+@pytest.mark.parametrize(("method", "settings"), [*OPTIMISED.items(), *SUPERPIXELS.items()])
+def test_a_setting_that_is_accepted_does_something(method: str, settings: dict) -> None:
+    """Fill, space, precision and seed change the map; chunk changes the number of images at once."""
+    sizes: list[int] = []
+    classifier = sl.Classifier(Cramped(sizes.append).eval(), size=16, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
+
+    def maps(**changed: object) -> Tensor:
+        return sl.explain(classifier, quarters(), method=method, target=1, **{**settings, **changed}).maps
+
+    plain = maps(fill="black", space="pixels")
+    for changed in ({"fill": "mean"}, {"space": "normalised"}, {"precision": "bfloat16"}, {"fill": "noise"}):
+        assert not torch.equal(maps(**{"fill": "black", "space": "pixels", **changed}), plain)
+    assert torch.equal(maps(fill="noise"), maps(fill="noise"))
+    assert not torch.equal(maps(fill="noise", seed=1), maps(fill="noise"))
+    sizes.clear()
+    out = sl.explain(classifier, images(1), method=method, target=sl.each([0, 1, 2, 3]), chunk=3, **settings)
+    assert max(sizes) == 3
+    assert out.provenance["masking"]["chunk"] == 3
 
 
 @pytest.mark.parametrize(("method", "settings"), OPTIMISED.items())
@@ -231,6 +399,7 @@ def test_without_captum_the_extra_is_named(method: str, monkeypatch: pytest.Monk
     [
         ("opti-cam", {"iterations": 0}),
         ("opti-cam", {"rate": 0.0}),
+        ("opti-cam", {"keep": "first"}),
         ("opti-cam", {"layer": ["relu1", "relu2"]}),
         ("extremal-perturbation", {"areas": 1.5}),
         ("extremal-perturbation", {"areas": []}),

@@ -2,8 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,15 +10,15 @@ from torch import Tensor
 
 from sightline import target as targets
 from sightline.classifier import BlackBox
-from sightline.errors import MethodError, ModelError, out_of_memory
+from sightline.errors import MethodError
 from sightline.explainers.masking import _anytime
 from sightline.explainers.masking._checkpoint import Checkpoint
 from sightline.explainers.masking._forward import Forward, forward_for
 from sightline.explainers.masking._masker import Masker
-from sightline.explainers.masking._memory import chunk_for
+from sightline.explainers.masking._memory import chunk_for, halved, release
 from sightline.explainers.masking._options import Options
 from sightline.explainers.masking._plan import Job, Plan
-from sightline.explainers.masking._progress import deferred_interrupt, shown
+from sightline.explainers.masking._progress import shown
 from sightline.explainers.masking._queue import Part, Queue
 from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
@@ -41,7 +40,6 @@ class Engine:
         self.question, self.name, self.options, self.settings = question, name, options, settings
         self.stopped: BaseException | None = None
         self.record: dict[str, Any] = {}
-        self._direct: Forward | None = None
         if options.space == "normalised" and isinstance(question.classifier, BlackBox):
             raise MethodError("a BlackBox has no normalised space; leave space= at 'pixels'")
 
@@ -88,19 +86,6 @@ class Engine:
                 checkpoint.close()
         self._note(jobs, queue, forward, size)
 
-    def ask(self, image: int, plan: Plan, count: int, passes: int) -> Tensor:
-        """Outputs (count, C, ...) of the first masks of a plan, for a method that chooses its masks as it goes.
-
-        `passes` is how many it will ask in all.
-        """
-        if self._direct is None:
-            self._direct = self._forward(passes)
-        forward, size = self._direct, self.options.chunk or chunk_for(self.question.classifier, self.question.size)
-        job = Job(image, (), plan, torch.empty(0, dtype=torch.long))
-        parts = torch.arange(count, device=self.question.pixels.device)
-        found = [self._outputs([job], [(0, parts[i : i + size])], forward, size) for i in range(0, count, size)]
-        return torch.cat(found)
-
     def _forward(self, passes: int) -> Forward:
         forward = forward_for(self.question.classifier, self.question.size, self.options, passes)
         self._masker = Masker(
@@ -116,22 +101,16 @@ class Engine:
             try:
                 outputs = self._outputs(queue.jobs, parts, forward, size)
             except (RuntimeError, MemoryError) as reason:
-                if not out_of_memory(reason):
-                    raise
-                if size == 1:
-                    raise ModelError(
-                        f"{self.name}: there is not enough memory for one masked image; take smaller images, "
-                        "precision='bfloat16', or a machine with more"
-                    ) from reason
-                size = max(1, size // 2)
-                queue.give_back(parts)
-                _release()
+                size = halved(reason, size, self.name)
+            else:
+                self._read(queue.jobs, parts, outputs, reading, checkpoint)
+                queue.answered(parts)
+                if self.options.tolerance is not None:
+                    self._settle(queue, parts, check, self.options.tolerance)
+                advance(sum(len(m) for _, m in parts))
                 continue
-            self._read(queue.jobs, parts, outputs, reading, checkpoint)
-            queue.answered(parts)
-            if self.options.tolerance is not None:
-                self._settle(queue, parts, check, self.options.tolerance)
-            advance(sum(len(m) for _, m in parts))
+            queue.give_back(parts)
+            release()  # out here: the exception holds what was in memory
         return size
 
     def _estimate(self, queue: Queue, forward: Forward, size: int) -> Estimate:
@@ -201,40 +180,6 @@ class Engine:
         counts = [(job.image, job.rows, job.plan.count) for job in jobs]
         return Checkpoint(path, (*asked, content, q.targets, q.classifier.describe(), counts), jobs)
 
-    @contextmanager
-    def steps(self, steps: int, passes: int) -> Iterator[Callable[[int], None]]:
-        """Progress, estimate and interruption of a method that makes its own passes: call what it yields after each.
-
-        Ctrl-C sets `stopped` at the next call; the method ends its loop and returns what it has.
-        """
-        done, start, counted = 0, time.perf_counter(), 0
-        how = f"eager, {self.options.precision or getattr(self.question.classifier, 'precision', 'float32')}"
-        with shown(self.name, passes, how, self.options.progress) as advance:
-
-            def step(count: int) -> None:
-                nonlocal done, start, counted
-                done += count
-                counted += 1
-                if self.question.probe and counted == 1:
-                    start = time.perf_counter()  # the first step warms up
-                if self.question.probe and counted >= min(3, steps):
-                    each = (time.perf_counter() - start) / max(1, counted - 1)
-                    raise Probed(Estimate(passes, each * steps, how))
-                advance(count)
-
-            with deferred_interrupt() as interrupted:
-
-                def checked(count: int) -> None:
-                    step(count)
-                    if interrupted() and self.stopped is None:
-                        self.stopped = KeyboardInterrupt()
-
-                yield checked
-        o = self.options
-        fill = o.fill if isinstance(o.fill, str) else "given image"
-        self.record = {"fill": fill, "space": o.space, "how": how, "masks": [passes], "passes": [done]}
-        self.record["complete"] = self.stopped is None
-
     def _note(self, jobs: Sequence[Job], queue: Queue, forward: Forward, size: int) -> None:
         worst = torch.zeros(len(self.question.targets))
         for job in jobs:
@@ -256,11 +201,3 @@ class Engine:
             "error": [round(float(e), 6) if e.isfinite() else None for e in worst],
             **({"note": forward.note} if forward.note else {}),
         }
-
-
-def _release() -> None:
-    import gc
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

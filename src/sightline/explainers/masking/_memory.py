@@ -1,5 +1,6 @@
-"""How many masked images go into one forward pass."""
+"""How many masked images go into one forward pass, and fewer of them when memory runs out."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sightline.classifier import BlackBox, Classifier
-from sightline.errors import SightlineError
+from sightline.errors import ModelError, SightlineError, out_of_memory
 
 _SHARE = 0.25  # of the free memory
-_CPU, _GPU = 8, 64  # images of 224 px: beyond this a forward pass gets no faster an image
+_CPU, _GPU = 16, 64  # images of 224 px: beyond this a forward pass gets no faster an image
 
 
 class _Footprint(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -62,3 +63,27 @@ def chunk_for(classifier: Classifier | BlackBox, size: tuple[int, int]) -> int:
     except SightlineError:
         return most
     return max(1, min(most, int(_SHARE * free_memory(device)) // max(one, 1)))
+
+
+def halved(reason: BaseException, size: int, name: str) -> int:
+    """Half of the number of images that did not fit into memory.
+
+    Raises:
+        ModelError: It was one image.
+        BaseException: The reason itself, where it is another one.
+    """
+    if not out_of_memory(reason):
+        raise reason
+    if size == 1:
+        raise ModelError(
+            f"{name}: there is not enough memory for one masked image; take smaller images, precision='bfloat16', or "
+            "a machine with more"
+        ) from reason
+    return size // 2
+
+
+def release() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

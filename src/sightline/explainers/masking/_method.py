@@ -1,6 +1,6 @@
 """The decorator of methods on masked images: it adds the engine's settings to the method's own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,6 @@ from sightline.explainers.question import Question
 from sightline.registry import Method, Paper, Polarity
 
 Function = TypeVar("Function", bound=Callable[..., Maps])
-_ANYTIME = ("budget", "tolerance")
 
 
 def masked(
@@ -26,11 +25,11 @@ def masked(
     signed: bool,
     polarity: Polarity = "positive",
     options: Mapping[str, Any] | None = None,
-    anytime: bool = True,
+    without: Collection[str] = (),
 ) -> Callable[[Function], Function]:
     """Register a function of a `Question` and an `Engine` that returns `Maps`.
 
-    Its keyword-only parameters and the fields of `Options` are the method's settings.
+    Its keyword-only parameters and the fields of `Options` are the method's settings, but for those it has no use for.
 
     Args:
         name: As in the paper, in kebab-case.
@@ -42,13 +41,12 @@ def masked(
         signed: Whether raw maps carry a sign.
         polarity: How heat maps read a raw map.
         options: Defaults of the engine's settings that differ for this method.
-        anytime: Whether a part of the masks makes an approximate map; without it there is no budget or tolerance.
+        without: Settings of the engine that would do nothing: `ANYTIME` or `ASKED`. To give one is an error.
     """
 
     def register(function: Function) -> Function:
         own = registry.keyword_settings(function)
-        shared = defaults(**(options or {}))
-        shared = {k: v for k, v in shared.items() if anytime or k not in _ANYTIME}
+        shared = {k: v for k, v in defaults(**(options or {})).items() if k not in without}
 
         def run(question: Question, **settings: Any) -> Maps:
             chosen = Options(**{k: settings[k] for k in shared})

@@ -13,6 +13,11 @@ Fill = Literal["black", "mean", "blur", "noise"]
 Space = Literal["pixels", "normalised"]
 Backend = Literal["auto", "eager", "openvino", "compiled"]
 
+ANYTIME = ("budget", "tolerance")
+"""Settings of methods of which a part of the masks makes an approximate map."""
+ASKED = (*ANYTIME, "backend", "checkpoint")
+"""Settings of methods whose masks are known beforehand, so that scores can be kept and no gradient is needed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -8,6 +8,7 @@ from sightline.errors import MethodError
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._features import channelwise
 from sightline.explainers.masking._method import masked
+from sightline.explainers.masking._options import ANYTIME
 from sightline.explainers.masking._plan import ChannelMasks, min_max
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
@@ -59,7 +60,7 @@ class _Plan(ChannelMasks):
     forwards=11,
     needs={"features"},
     signed=True,
-    anytime=False,  # few masks: there is nothing to save
+    without=ANYTIME,  # few masks: there is nothing to save
 )
 def cluster_cam(question: Question, engine: Engine, *, clusters: int = 10) -> Maps:
     """S = sum_c (s_c - mean s) B_c with B_c the mean channel of cluster c and s_c = f_c(x * mm(up(B_c))).

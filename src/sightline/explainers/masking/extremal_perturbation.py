@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sightline import target as targets
 from sightline.errors import MethodError
 from sightline.explainers.masking._engine import Engine
-from sightline.explainers.masking._masker import Masker
 from sightline.explainers.masking._method import masked
+from sightline.explainers.masking._optimised import Steps, in_chunks, under_masks
+from sightline.explainers.masking._options import ASKED
 from sightline.explainers.masking._plan import upsample
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
@@ -55,7 +55,7 @@ class SmoothMask:
     needs={"gradients"},
     signed=False,
     options={"fill": "blur"},
-    anytime=False,
+    without=ASKED,
 )
 def extremal_perturbation(
     question: Question,
@@ -72,6 +72,7 @@ def extremal_perturbation(
     r_a is the sorted mask of exactly that area, zeros then ones; L starts at 300 and grows by 1.0035 a step, and the
     gradient is followed with a momentum of 0.9. The mask lives on a grid and is made smooth there by a smooth maximum
     (see `SmoothMask`), then upsampled; the fill is one blurred image where the authors take a pyramid of blurs.
+    `chunk` is 4 rows at once by default.
 
     Args:
         question: What is asked.
@@ -94,37 +95,30 @@ def extremal_perturbation(
     question.ask()
     scale = min(question.size) / 224
     grid = [max(2, round(side / (step * scale))) for side in question.size]
-    smooth = SmoothMask(sigma / step)
-    masker = Masker(question, engine.options, [engine.generator(b) for b in range(len(question.pixels))])
-    every, chunk = torch.arange(len(question.targets)), engine.options.chunk or 4
-    parts = [every[start : start + chunk] for start in range(0, len(every), chunk)]
-    steps = len(shares) * iterations
-    with engine.steps(len(parts) * steps, len(every) * steps) as advance:
-        found = []
-        for rows in parts:
-            masks = [_mask(question, engine, masker, smooth, rows, grid, a, iterations, rate, advance) for a in shares]
-            found.append(torch.stack(masks).mean(0))
-    return Maps(torch.cat(found))
+    smooth, score = SmoothMask(sigma / step), under_masks(engine)
+
+    def work(rows: Tensor, steps: Steps) -> Tensor:
+        masks = [_mask(engine, smooth, score, rows, grid, a, iterations, rate, steps) for a in shares]
+        return torch.stack(masks).mean(0)
+
+    return Maps(in_chunks(engine, len(shares) * iterations, work))
 
 
 def _mask(
-    question: Question,
     engine: Engine,
-    masker: Masker,
     smooth: SmoothMask,
+    score: Callable[[Tensor, Tensor], Tensor],
     rows: Tensor,
     grid: list[int],
     area: float,
     iterations: int,
     rate: float,
-    advance: Callable[[int], None],
+    steps: Steps,
 ) -> Tensor:
     """(n, h, w) the mask of one area for some rows."""
-    image, part = question.image[rows], [question.targets[r] for r in rows.tolist()]
-    base, change, _ = masker.form(True)
-    twin, penalty = question.model.twin(), _PENALTY
-    p = torch.full((len(rows), *grid), 0.5, device=base.device, requires_grad=True)
-    wanted = torch.zeros(p[0].numel(), device=base.device)
+    question, penalty = engine.question, _PENALTY
+    p = torch.full((len(rows), *grid), 0.5, device=question.pixels.device, requires_grad=True)
+    wanted = torch.zeros(p[0].numel(), device=p.device)
     wanted[round((1 - area) * len(wanted)) :] = 1
     sgd = torch.optim.SGD([p], lr=rate, momentum=0.9)
     with question.model.differentiable():
@@ -132,14 +126,13 @@ def _mask(
             if engine.stopped is not None:
                 break
             m = smooth(p)
-            x = base[image] + upsample(m, question.size)[:, None].to(base) * change[image]
-            score = targets.scores(part, question.model.scores(twin, x, engine.options.precision))
+            f = score(rows, upsample(m, question.size))
             constraint = (m.flatten(1).sort(1).values - wanted).square().mean(1)
             held = penalty if turn else 0.0  # all is equal at first, and a sort of equals would choose for the score
-            (p.grad,) = torch.autograd.grad((held * constraint - score).sum(), p)
+            (p.grad,) = torch.autograd.grad((held * constraint - f).sum(), p)
             sgd.step()
             with torch.no_grad():
                 p.clamp_(0, 1)
             penalty *= _GROWTH
-            advance(len(rows))
+            steps(len(rows))
         return smooth(p).detach()

@@ -7,6 +7,7 @@ from sightline.errors import MethodError
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._features import maps_of, with_gradients
 from sightline.explainers.masking._method import masked
+from sightline.explainers.masking._options import ANYTIME
 from sightline.explainers.masking._plan import ChannelMasks, Job, min_max, upsample
 from sightline.explainers.method import Maps, fused
 from sightline.explainers.question import Question
@@ -59,7 +60,7 @@ def _groups(weighted: Tensor, count: int, denoise: float) -> Tensor:
     needs={"features", "gradients"},
     signed=False,
     options={"fill": "blur"},
-    anytime=False,  # few masks: there is nothing to save
+    without=ANYTIME,  # few masks: there is nothing to save
 )
 def group_cam(question: Question, engine: Engine, *, groups: int = 32, denoise: float = 0.0) -> Maps:
     """S = sum_g s_g H_g with H_g = ReLU(sum of w_k A_k in group g) and s_g = ReLU(p_c(x_g) - p_c(fill)).

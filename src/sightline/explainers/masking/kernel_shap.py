@@ -1,20 +1,21 @@
 """KernelSHAP."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._method import masked
+from sightline.explainers.masking._options import ANYTIME
 from sightline.explainers.masking._superpixels import superpixel_maps
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
 from sightline.registry import Paper
 
 
-def _attribute(attr: Any, score: Any, full: Tensor, samples: int) -> Tensor:
-    sampler = attr.KernelShap(score)
-    return sampler.attribute(full, baselines=0, n_samples=samples, perturbations_per_eval=16)  # type: ignore[no-any-return]
+def _sampler(attr: Any, score: Callable[[Tensor], Tensor]) -> Any:
+    return attr.KernelShap(score)
 
 
 @masked(
@@ -27,11 +28,11 @@ def _attribute(attr: Any, score: Any, full: Tensor, samples: int) -> Tensor:
         venue="NeurIPS 2017",
     ),
     summary="Shapley values of superpixels by weighted regression, through captum; works for any black box.",
-    cost="1000 masked forwards",
+    cost="1000 masked forwards, for all targets of an image together",
     forwards=1000,
     signed=True,
     options={"fill": "mean"},
-    anytime=False,
+    without=ANYTIME,
 )
 def kernel_shap(question: Question, engine: Engine, *, segments: int = 50, samples: int = 1000) -> Maps:
     """S = phi of the superpixel at each pixel; phi solves the regression weighted by the Shapley kernel.
@@ -52,4 +53,4 @@ def kernel_shap(question: Question, engine: Engine, *, segments: int = 50, sampl
         MissingExtraError: captum is not installed.
         MethodError: `segments` or `samples` out of range.
     """
-    return superpixel_maps(question, engine, segments, samples, _attribute)
+    return superpixel_maps(question, engine, segments, samples, _sampler)

@@ -1,11 +1,13 @@
 """LIME."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._method import masked
+from sightline.explainers.masking._options import ANYTIME
 from sightline.explainers.masking._superpixels import superpixel_maps
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
@@ -14,13 +16,12 @@ from sightline.registry import Paper
 _KERNEL_WIDTH = 0.25  # of the authors' image explainer, on the cosine distance
 
 
-def _attribute(attr: Any, score: Any, full: Tensor, samples: int) -> Tensor:
+def _sampler(attr: Any, score: Callable[[Tensor], Tensor]) -> Any:
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr._core.lime import get_exp_kernel_similarity_function
 
     near = get_exp_kernel_similarity_function("cosine", kernel_width=_KERNEL_WIDTH)
-    sampler = attr.Lime(score, interpretable_model=SkLearnRidge(alpha=1.0), similarity_func=near)
-    return sampler.attribute(full, baselines=0, n_samples=samples, perturbations_per_eval=16)  # type: ignore[no-any-return]
+    return attr.Lime(score, interpretable_model=SkLearnRidge(alpha=1.0), similarity_func=near)
 
 
 @masked(
@@ -33,11 +34,11 @@ def _attribute(attr: Any, score: Any, full: Tensor, samples: int) -> Tensor:
         venue="KDD 2016",
     ),
     summary="Weights of superpixels in a local linear model of the score, through captum; works for any black box.",
-    cost="1000 masked forwards",
+    cost="1000 masked forwards, for all targets of an image together",
     forwards=1000,
     signed=True,
     options={"fill": "mean"},
-    anytime=False,
+    without=ANYTIME,
 )
 def lime(question: Question, engine: Engine, *, segments: int = 50, samples: int = 1000) -> Maps:
     """S = weight of the superpixel at each pixel in a ridge regression of the score on which superpixels are shown.
@@ -58,4 +59,4 @@ def lime(question: Question, engine: Engine, *, segments: int = 50, samples: int
         MissingExtraError: captum is not installed.
         MethodError: `segments` or `samples` out of range.
     """
-    return superpixel_maps(question, engine, segments, samples, _attribute)
+    return superpixel_maps(question, engine, segments, samples, _sampler)
