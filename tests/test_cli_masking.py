@@ -32,6 +32,13 @@ def test_an_estimate_comes_first_and_no_scores_stay(command: list[str], tmp_path
     assert record["passes"] == [64]
 
 
+def test_methods_that_optimise_tell_their_cost_too(command: list[str]) -> None:
+    command[command.index("rise") : command.index("--out")] = ["opti-cam", "--set", "opti-cam.iterations=3"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "opti-cam: 3 passes (eager, float32), about" in result.output
+
+
 def test_after_ctrl_c_the_same_command_goes_on(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,13 @@
 """The engine of masked images: one answer whatever the chunk, the backend and the interruption."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sightline as sl
 from nets import ConvNet, Segmenter, images, seeded
-from sightline.errors import InputError, MethodError, MissingExtraError, ModelError, StorageError
+from sightline.errors import InputError, MethodError, MissingExtraError, ModelError, SightlineWarning, StorageError
 from sightline.explainers.masking import _forward, _memory
 from sightline.explainers.masking._fill import blurred
 
@@ -152,6 +154,9 @@ def test_a_black_box_gives_what_its_model_gives() -> None:
     assert torch.allclose(rise(box, x).maps, rise(sl.Classifier(net), x).maps, atol=1e-5)
     with pytest.raises(MethodError, match="no normalised space"):
         rise(box, x, space="normalised")
+    for settings in ({"precision": "bfloat16"}, {"backend": "openvino"}, {"backend": "compiled"}):
+        with pytest.raises(MethodError, match="called as it is"):
+            rise(box, x, **settings)
 
 
 def test_memory_that_is_short_halves_the_chunk() -> None:
@@ -373,7 +378,8 @@ def test_a_backend_that_disagrees_or_fails_gives_way_to_eager(monkeypatch: pytes
     wrong = {"differs": lambda inputs: torch.zeros(len(inputs), 5), "failed": lambda inputs: 1 / 0}
     for word, call in wrong.items():
         monkeypatch.setattr(_forward, "_runner", lambda classifier, graph, call=call: call)
-        found = rise(sl.Classifier(seeded(ConvNet)), x, backend="openvino")
+        with pytest.warns(SightlineWarning, match=f"rise: eager answers in place of backend='openvino': .*{word}"):
+            found = rise(sl.Classifier(seeded(ConvNet)), x, backend="openvino")
         record = found.provenance["masking"]
         assert record["backend"] == "eager"
         assert word in record["note"]
@@ -382,6 +388,52 @@ def test_a_backend_that_disagrees_or_fails_gives_way_to_eager(monkeypatch: pytes
     with pytest.raises(MissingExtraError, match=r"sightline\[openvino\]"):
         rise(sl.Classifier(seeded(ConvNet)), x, backend="openvino")
     assert rise(sl.Classifier(seeded(ConvNet)), x, backend="auto").provenance["masking"]["backend"] == "eager"
+
+
+COMPILER = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
+
+
+@pytest.fixture
+def inductor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """torch.compile with nothing that outlives the test; the folder of what it builds."""
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with torch._inductor.config.patch(compile_threads=1):  # no pool of processes
+        yield tmp_path
+    torch._dynamo.reset()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler, and there is none")
+def test_compiled_agrees_with_eager(inductor: Path) -> None:
+    net, x = seeded(ConvNet), images(2)
+    classifier = sl.Classifier(net, mean=MEAN, std=STD)
+    eager = rise(classifier, x)
+    found = rise(classifier, x, backend="compiled", chunk=24)  # 80 masks: the last chunk is filled up
+    record = found.provenance["masking"]
+    assert record["backend"] == "compiled"
+    assert "note" not in record
+    assert record["passes"] == [40, 40]
+    assert any(inductor.rglob("*.so"))  # it was built, and nothing stood in for it
+    assert float((found.maps - eager.maps).norm() / eager.maps.norm()) < _forward.TOLERANCE["float32"]
+    assert torch.allclose(found.maps, eager.maps, atol=1e-4)
+    assert not any("_orig_mod" in name for name, _ in net.named_modules())
+
+
+def test_compiled_that_disagrees_gives_way_to_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = images(2)
+    expected = rise(sl.Classifier(seeded(ConvNet)), x)
+
+    def failed(inputs: Tensor) -> Tensor:
+        raise RuntimeError("no compiler, on purpose")
+
+    wrong = {"differs from eager": lambda inputs: torch.zeros(len(inputs), 5), "failed: .*no compiler": failed}
+    for text, call in wrong.items():
+        monkeypatch.setattr(_forward, "_compiled", lambda twin, call=call: call)
+        with pytest.warns(SightlineWarning, match=f"eager answers in place of backend='compiled': compiled {text}"):
+            found = rise(sl.Classifier(seeded(ConvNet)), x, backend="compiled")
+        assert found.provenance["masking"]["backend"] == "eager"
+        assert torch.allclose(found.maps, expected.maps, atol=1e-6)
 
 
 def test_a_retrained_model_is_not_answered_by_its_old_graph() -> None:

@@ -105,7 +105,7 @@ class Job:
 
     def estimates(self, photo: Path) -> list[str]:
         """What a photo costs with the methods that make many passes; nothing if it cannot be read."""
-        asked = {name: e for name, e in self.explainers.items() if "checkpoint" in e.settings}
+        asked = {name: e for name, e in self.explainers.items() if "progress" in e.settings}
         found = []
         try:
             for pixels, _ in self._images([photo]) if asked else ():

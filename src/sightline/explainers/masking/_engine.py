@@ -1,6 +1,7 @@
 """The engine: it asks the classifier about masked images, chunk by chunk, and nothing it learns is lost."""
 
 import time
+import warnings
 import zlib
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sightline import target as targets
 from sightline.classifier import BlackBox
-from sightline.errors import MethodError
+from sightline.errors import MethodError, SightlineWarning
 from sightline.explainers.masking import _anytime
 from sightline.explainers.masking._checkpoint import Checkpoint
 from sightline.explainers.masking._forward import Forward, forward_for
@@ -40,8 +41,9 @@ class Engine:
         self.question, self.name, self.options, self.settings = question, name, options, settings
         self.stopped: BaseException | None = None
         self.record: dict[str, Any] = {}
-        if options.space == "normalised" and isinstance(question.classifier, BlackBox):
-            raise MethodError("a BlackBox has no normalised space; leave space= at 'pixels'")
+        self._warned = False
+        if isinstance(question.classifier, BlackBox):
+            _check_black_box(options)
 
     def generator(self, image: int) -> torch.Generator:
         """A source of random numbers that depends on the seed and the image's content alone."""
@@ -105,6 +107,7 @@ class Engine:
             else:
                 self._read(queue.jobs, parts, outputs, reading, checkpoint)
                 queue.answered(parts)
+                self._warn(forward)
                 if self.options.tolerance is not None:
                     self._settle(queue, parts, check, self.options.tolerance)
                 advance(sum(len(m) for _, m in parts))
@@ -112,6 +115,14 @@ class Engine:
             queue.give_back(parts)
             release()  # out here: the exception holds what was in memory
         return size
+
+    def _warn(self, forward: Forward) -> None:
+        """Say once that the backend that was asked for by name is not the one that answers; `auto` only records it."""
+        wanted = self.options.backend
+        if forward.note and wanted not in ("auto", forward.name) and not self._warned:
+            self._warned = True
+            text = f"{self.name}: {forward.name} answers in place of backend={wanted!r}: {forward.note}"
+            warnings.warn(text, SightlineWarning, stacklevel=2)
 
     def _estimate(self, queue: Queue, forward: Forward, size: int) -> Estimate:
         total, seconds = queue.total, 0.0
@@ -201,3 +212,15 @@ class Engine:
             "error": [round(float(e), 6) if e.isfinite() else None for e in worst],
             **({"note": forward.note} if forward.note else {}),
         }
+
+
+def _check_black_box(options: Options) -> None:
+    """Refuse what a black box would ignore.
+
+    Raises:
+        MethodError: A space, a precision or a backend that needs a model.
+    """
+    if options.space == "normalised":
+        raise MethodError("a BlackBox has no normalised space; leave space= at 'pixels'")
+    if options.precision is not None or options.backend not in ("auto", "eager"):
+        raise MethodError("a BlackBox is called as it is; leave precision= and backend= away")
