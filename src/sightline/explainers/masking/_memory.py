@@ -12,6 +12,7 @@ from sightline.errors import ModelError, SightlineError, out_of_memory
 
 _SHARE = 0.25  # of the free memory
 _CPU, _GPU = 16, 64  # images of 224 px: beyond this a forward pass gets no faster an image
+_CPU_BYTES = 400 * 2**20  # of all that a forward pass makes: beyond this it outgrows the caches
 
 
 class _Footprint(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -23,8 +24,9 @@ class _Footprint(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
+        there = {a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)}  # views take nothing
         for value in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(value, torch.Tensor):
+            if isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() not in there:
                 self.bytes += value.numel() * value.element_size()
         return result
 
@@ -34,8 +36,9 @@ def footprint(classifier: Classifier, size: tuple[int, int]) -> int:
 
     def measure() -> int:
         blank = torch.full((1, classifier.channels, *size), 0.5, device=classifier.device)
+        twin = classifier.twin()  # made outside: its weights are there once, however many images
         with torch.no_grad(), _Footprint() as mode:
-            classifier.run(classifier.twin(), blank)
+            classifier.run(twin, blank)
         return int(mode.bytes)
 
     return int(classifier.cached(("footprint", size), measure))
@@ -62,7 +65,10 @@ def chunk_for(classifier: Classifier | BlackBox, size: tuple[int, int]) -> int:
         one = footprint(classifier, size)
     except SightlineError:
         return most
-    return max(1, min(most, int(_SHARE * free_memory(device)) // max(one, 1)))
+    room = int(_SHARE * free_memory(device))
+    if device.type == "cpu":
+        room = min(room, _CPU_BYTES)
+    return max(1, min(most, room // max(one, 1)))
 
 
 def halved(reason: BaseException, size: int, name: str) -> int:

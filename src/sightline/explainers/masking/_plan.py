@@ -75,7 +75,8 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def min_max(maps: Tensor) -> Tensor:
     """Each map (m, H, W) shifted and scaled to [0, 1]; a constant one becomes 0 everywhere."""
-    low, high = torch.aminmax(maps.flatten(1), dim=1)
+    flat = maps.flatten(1)
+    low, high = flat.amin(1), flat.amax(1)  # vectorised, which aminmax is not
     span = high - low
     scale = torch.where(span > 0, 1 / span, 0.0)
     return (maps - low[:, None, None]).mul_(scale[:, None, None])
