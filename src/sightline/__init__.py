@@ -24,11 +24,13 @@ _HOME = {
     "Similarity": "sightline.target",
     "cam_method": "sightline.explainers",
     "each": "sightline.target",
+    "evaluate": "sightline.metrics",
     "explain": "sightline.explainers",
     "explainer": "sightline.explainers",
     "explains": "sightline.explainers",
     "load": "sightline.loading",
     "methods": "sightline.explainers",
+    "metrics": "sightline.metrics",
     "partial": "sightline.explainers",
     "read_image": "sightline.data.images",
     "read_labels": "sightline.data.images",
@@ -51,11 +53,13 @@ __all__ = [
     "__version__",
     "cam_method",
     "each",
+    "evaluate",
     "explain",
     "explainer",
     "explains",
     "load",
     "methods",
+    "metrics",
     "partial",
     "read_image",
     "read_labels",
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from sightline.explainers import Explainer, Maps, Question, cam_method, explain, explainer, explains, methods
     from sightline.explanation import Explanation
     from sightline.loading import load
+    from sightline.metrics import evaluate, metrics
     from sightline.registry import Paper
     from sightline.target import Attribute, Category, Contrast, Region, Similarity, each
 

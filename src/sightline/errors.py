@@ -29,6 +29,10 @@ class MethodError(SightlineError, ValueError):
     """A method that is unknown, gets a setting that it does not have, or does not apply to this classifier."""
 
 
+class MetricError(SightlineError, ValueError):
+    """A metric that is unknown, gets a setting that it does not have, or needs what was not given."""
+
+
 class StorageError(SightlineError, OSError):
     """Something that could not be written or read back: no space, a folder that is not ours, a broken file."""
 

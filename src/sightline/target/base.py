@@ -87,6 +87,11 @@ class Target:
         """Probabilities, likewise."""
         raise NotImplementedError
 
+    @classmethod
+    def margins(cls, targets: Sequence[Any], outputs: Tensor) -> Tensor:
+        """Log-odds of the probabilities, float64, likewise: they stay apart where probabilities round to 0 or 1."""
+        return torch.logit(cls.probabilities(targets, outputs.double()))
+
 
 def needs(head: Head, allowed: tuple[Decision, ...], target: str) -> None:
     """Raise a TargetError that names the right target, unless the head makes one of the allowed decisions."""

@@ -39,6 +39,12 @@ class Category(Target):
         """The softmax probability of the class."""
         return pick(outputs.softmax(1), indices(targets, "category", outputs.device))
 
+    @classmethod
+    def margins(cls, targets: Sequence["Category"], outputs: Tensor) -> Tensor:
+        """y_c - log sum exp of the other logits."""
+        y, index = outputs.double(), indices(targets, "category", outputs.device)
+        return pick(y, index) - y.scatter(1, index[:, None], -torch.inf).logsumexp(1)
+
     def __str__(self) -> str:
         return word(self.label, self.category)
 
@@ -84,6 +90,11 @@ class Attribute(Target):
         """sigmoid(sign * z)."""
         return cls.scores(targets, outputs).sigmoid()
 
+    @classmethod
+    def margins(cls, targets: Sequence["Attribute"], outputs: Tensor) -> Tensor:
+        """sign * z."""
+        return cls.scores(targets, outputs.double())
+
     def __str__(self) -> str:
         side = "yes" if self.sign == 1 else "no" if self.sign == -1 else self.sign
         return f"{word(self.label, self.attribute)}: {side}"
@@ -123,6 +134,11 @@ class Contrast(Target):
     def probabilities(cls, targets: Sequence["Contrast"], outputs: Tensor) -> Tensor:
         """Probability of a when only a and b are offered."""
         return cls.scores(targets, outputs).sigmoid()
+
+    @classmethod
+    def margins(cls, targets: Sequence["Contrast"], outputs: Tensor) -> Tensor:
+        """y_a - y_b."""
+        return cls.scores(targets, outputs.double())
 
     def __str__(self) -> str:
         return f"{word(self.labels[0], self.a)} rather than {word(self.labels[1], self.b)}"

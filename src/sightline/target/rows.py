@@ -112,6 +112,11 @@ def probabilities(targets: Sequence[Target], outputs: Tensor) -> Tensor:
     return _by_class(targets, outputs, "probabilities")
 
 
+def margins(targets: Sequence[Target], outputs: Tensor) -> Tensor:
+    """Log-odds of the probabilities of N resolved targets: shape (N,), float64."""
+    return _by_class(targets, outputs, "margins")
+
+
 def parse(text: str) -> AnyTarget:
     """Read a target as it is typed in a shell.
 

@@ -1,0 +1,69 @@
+"""Log-odds of rows on altered images, chunk by chunk through the accelerated forward pass of the masking engine."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sightline import target as targets
+from sightline.classifier import BlackBox, Classifier
+from sightline.errors import MetricError, ModelError, out_of_memory
+from sightline.explainers.masking._forward import Forward, forward_for
+from sightline.explainers.masking._memory import chunk_for, halved, release
+from sightline.explainers.masking._options import Options, Space
+from sightline.target import Target
+
+Make = Callable[[Tensor], Tensor]
+"""(m,) positions -> (m, C, H, W) altered images."""
+
+
+class Asking:
+    """Forward passes of one classifier on images of one size.
+
+    Attributes:
+        passes: How many images were asked so far.
+    """
+
+    def __init__(self, classifier: Classifier | BlackBox, size: tuple[int, int], options: Options) -> None:
+        self.classifier, self.size, self.options = classifier, size, options
+        self.chunk = options.chunk or chunk_for(classifier, size)
+        self.passes = 0
+
+    def margins(self, rows: Sequence[Target], count: int, make: Make, *, space: Space = "pixels") -> Tensor:
+        """Log-odds (count,) float64 of resolved targets, one for each altered image that `make` gives.
+
+        Raises:
+            MetricError: A black box has no normalised space.
+            ModelError: Not even one image fits into memory, or the outputs are not finite.
+        """
+        if space == "normalised" and isinstance(self.classifier, BlackBox):
+            raise MetricError("a BlackBox has no normalised space; leave space= at 'pixels'")
+        forward = forward_for(self.classifier, self.size, self.options, count)
+        parts, start = [], 0
+        while start < count:
+            index = torch.arange(start, min(start + self.chunk, count))
+            try:
+                outputs = self._outputs(forward, make(index), space)
+            except (RuntimeError, MemoryError) as reason:
+                if not out_of_memory(reason):
+                    raise
+                self.chunk = halved(reason, self.chunk, "metric")
+                release()
+                continue
+            parts.append(targets.margins([rows[i] for i in index.tolist()], outputs))
+            start += len(index)
+        self.passes += count
+        found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
+        if bool(found.isnan().any()):
+            raise ModelError("the model gives NaN for an altered image; try precision='float32'")
+        return found
+
+    def _outputs(self, forward: Forward, images: Tensor, space: Space) -> Tensor:
+        count = len(images)
+        if isinstance(self.classifier, Classifier) and space == "pixels":
+            images = self.classifier.normalise(images)
+        if forward.constant and count < self.chunk:  # a compiled graph takes one size only
+            images = torch.cat([images, images[-1:].expand(self.chunk - count, *images.shape[1:])])
+        memory = torch.channels_last if forward.channels_last else torch.contiguous_format
+        with torch.inference_mode(False), torch.no_grad():
+            return forward(images.contiguous(memory_format=memory))[:count]

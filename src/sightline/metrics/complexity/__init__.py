@@ -1,0 +1,1 @@
+"""Complexity: how much does a map say?"""

@@ -1,0 +1,1 @@
+"""Robustness: does the map stay when the image hardly changes?"""

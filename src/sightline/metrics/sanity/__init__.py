@@ -1,0 +1,1 @@
+"""Sanity: does the map depend on the weights and on the class?"""

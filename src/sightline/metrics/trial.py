@@ -1,0 +1,231 @@
+"""What a metric is given: a classifier, a batch of images, and rows of maps; what two metrics need is computed once."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sightline import target as targets
+from sightline.classifier import BlackBox, Classifier
+from sightline.errors import InputError
+from sightline.explainers import Explainer
+from sightline.explainers.masking._options import Options, Space
+from sightline.explainers.question import generator_for
+from sightline.explanation import Explanation
+from sightline.metrics._asking import Asking
+from sightline.metrics.metric import Status, Values
+from sightline.target import Target
+
+T = TypeVar("T")
+
+
+class Session:
+    """One batch of images and its classifier, shared by all methods and metrics that are asked about it.
+
+    Attributes:
+        classifier: What is asked.
+        pixels: (B, C, H, W) checked, in [0, 1].
+        seed: Of tie-breaks, noise and random sets; the same for all methods.
+        asking: The forward passes.
+    """
+
+    def __init__(
+        self, classifier: Classifier | BlackBox, pixels: Tensor, *, seed: int = 0, options: Options | None = None
+    ) -> None:
+        self.classifier, self.seed = classifier, seed
+        self.pixels = classifier.check_pixels(pixels)
+        self.asking = Asking(classifier, self.size, options or Options())
+        self._kept: dict[Hashable, Any] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.pixels.shape[-2], self.pixels.shape[-1]
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """A value that several metrics need, computed when the first one asks."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
+
+    def generator(self, image: int, extra: int = 0) -> torch.Generator:
+        """Random numbers that depend on the seed and the image's content alone, so that all methods meet the same."""
+        return generator_for(self.pixels[image], self.seed * 1009 + extra)
+
+    def inputs(self, space: Space) -> Tensor:
+        """The images in the space in which they are altered: (B, C, H, W)."""
+        if space == "pixels" or isinstance(self.classifier, BlackBox):
+            return self.pixels
+        normalise = self.classifier.normalise
+        return self.once(("inputs", space), lambda: normalise(self.pixels).contiguous())
+
+    def outputs(self) -> Tensor:
+        """Outputs for the unaltered images (B, C, ...)."""
+        return self.once("outputs", lambda: self.classifier(self.pixels))
+
+    def blurred(self, space: Space, kernel: int = 11, sigma: float = 5.0) -> Tensor:
+        """The images under a Gaussian blur with zeros around them, as in RISE's evaluation: (B, C, H, W)."""
+
+        def make() -> Tensor:
+            x = self.inputs(space)
+            k = torch.arange(kernel, device=x.device) - (kernel - 1) / 2
+            g = torch.exp(-(k**2) / (2 * sigma**2))
+            g = (g / g.sum()).to(x.dtype)
+            C = x.shape[1]
+            rows = F.conv2d(x, g.reshape(1, 1, -1, 1).expand(C, 1, -1, 1), padding=(kernel // 2, 0), groups=C)
+            return F.conv2d(rows, g.reshape(1, 1, 1, -1).expand(C, 1, 1, -1), padding=(0, kernel // 2), groups=C)
+
+        return self.once(("blurred", space, kernel, sigma), make)
+
+
+@dataclass
+class Trial:
+    """One explanation before the judges.
+
+    Attributes:
+        session: Classifier and images.
+        explanation: N rows; their targets are resolved, and stay so for every altered image.
+        regions: (N, H, W) bool, the pixels that a good map should mark, for localisation; all False where unknown.
+        boxes: For each row (k, 4) left, top, right, bottom in pixels.
+        explainer: What made the maps, for metrics that explain again.
+    """
+
+    session: Session
+    explanation: Explanation
+    regions: Tensor | None = None
+    boxes: Sequence[Tensor] | None = None
+    explainer: Explainer | None = None
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.explanation) and int(self.explanation.image.max()) >= len(self.session.pixels):
+            raise InputError(
+                f"the explanation speaks of image {int(self.explanation.image.max())}, but there are "
+                f"{len(self.session.pixels)} images: give the batch that was explained"
+            )
+
+    def __len__(self) -> int:
+        return len(self.explanation)
+
+    @property
+    def image(self) -> Tensor:
+        """(N,) which image a row explains."""
+        return self.explanation.image
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """N resolved targets."""
+        return self.explanation.targets
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """A value that several metrics need for these rows, computed when the first one asks."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
+
+    def heat(self) -> Tensor:
+        """(N, H, W) in [0, 1]: the prepared maps (energy, min-max at the method's resolution, then upsampled)."""
+        return self.once("heat", lambda: self.explanation.heatmaps(self.session.size))
+
+    def raw(self) -> Tensor:
+        """(N, H, W) the signed maps upsampled bilinearly, their values untouched."""
+
+        def make() -> Tensor:
+            maps, size = self.explanation.maps, self.session.size
+            if tuple(maps.shape[1:]) == size:
+                return maps
+            return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+        return self.once("raw", make)
+
+    def margin(self) -> Tensor:
+        """(N,) float64 log-odds of the targets on the unaltered images."""
+
+        def make() -> Tensor:
+            return targets.margins(self.targets, self.session.outputs()[self.image])
+
+        return self.once("margin", make)
+
+    def margins(self, points: int, make: Callable[[Tensor, Tensor], Tensor], *, space: Space = "pixels") -> Tensor:
+        """Log-odds (N, points) float64 on altered images.
+
+        Args:
+            points: How many versions of each row's image.
+            make: (m,) rows and (m,) points -> (m, C, H, W) altered images in `space`.
+            space: `pixels` or `normalised`.
+        """
+        n = len(self)
+        rows = [t for t in self.targets for _ in range(points)]
+        found = self.session.asking.margins(
+            rows, n * points, lambda index: make(index // points, index % points), space=space
+        )
+        return found.reshape(n, points)
+
+    def order(self) -> Tensor:
+        """(N, H * W) pixels by falling heat; ties (plateaus of zeros, say) by the image's own random permutation."""
+
+        def make() -> Tensor:
+            flat, images = self.heat().flatten(1), self.image.tolist()
+            found = []
+            for row, image in enumerate(images):
+                shuffled = self.session.once(
+                    ("ties", image),
+                    lambda image=image: torch.randperm(  # type: ignore[misc]
+                        flat.shape[1], generator=self.session.generator(image)
+                    ).to(flat.device),
+                )
+                found.append(shuffled[flat[row][shuffled].argsort(descending=True, stable=True)])
+            return torch.stack(found) if found else flat.long()
+
+        return self.once("order", make)
+
+    def ranks(self) -> Tensor:
+        """(N, H, W) the place of each pixel in `order`: 0 for the hottest one."""
+
+        def make() -> Tensor:
+            order = self.order()
+            ranks = torch.empty_like(order)
+            ranks.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+            return ranks.reshape(-1, *self.session.size)
+
+        return self.once("ranks", make)
+
+    def states(self) -> tuple[Status, ...]:
+        """For each row `empty` (no energy), `flat` (a constant map) or `ok`."""
+
+        def make() -> tuple[Status, ...]:
+            energy = self.explanation.energy().flatten(1)
+            empty, flat = energy.amax(1) <= 0, energy.amax(1) == energy.amin(1)
+            return tuple("empty" if e else "flat" if f else "ok" for e, f in zip(empty, flat, strict=True))
+
+        return self.once("states", make)
+
+    def values(
+        self,
+        value: Tensor,
+        *,
+        undefined: Tensor | None = None,
+        refused: Tensor | None = None,
+        curve: Tensor | None = None,
+    ) -> Values:
+        """The result of a metric.
+
+        Args:
+            value: (N,); what stands at undefined and refused rows does not matter.
+            undefined: (N,) bool, where the formula gives 0/0.
+            refused: (N,) bool, where a precondition fails.
+            curve: (N, P) what the value was computed from.
+        """
+        value = value.detach().double().cpu().clone()
+        status: list[Status] = list(self.states())
+        marks: tuple[tuple[Status, Tensor | None], ...] = (("undefined", undefined), ("refused", refused))
+        for name, mask in marks:
+            for row in mask.nonzero().flatten().tolist() if mask is not None else ():
+                status[row] = name
+                value[row] = torch.nan
+        return Values(value, tuple(status), None if curve is None else curve.detach().double().cpu())
