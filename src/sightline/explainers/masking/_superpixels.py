@@ -16,43 +16,43 @@ from sightline.explainers.question import Question
 _GLOBAL_GENERATOR = threading.Lock()
 
 Sampler = Callable[[Any, Callable[[Tensor], Tensor]], Any]
-"""(captum.attr, z (m, F) -> scores (m,)) -> what draws the sets z of shown superpixels and fits the scores."""
+"""(captum.attr, z (m, F) -> scores (m,)) -> what draws the sets z of shown superpixels and has a linear model."""
+
+
+class _Data:
+    """Stands in for captum's linear model while it draws: keeps what would be fitted."""
+
+    def fit(self, loader: Any) -> None:
+        self.z, _, self.similarity = loader.dataset.tensors
+
+    def representation(self) -> Tensor:
+        return torch.zeros(self.z.shape[1])
 
 
 class _Sets:
     """A plan of the sets of superpixels that a sampler of captum draws; a set that is drawn again is asked once.
 
-    The sampler draws from torch's global generator, and it does so anew for each regression. The seed is the same each
-    time, so the sets are too, and the regressions of all rows read the scores of one and the same masked images.
+    They are drawn before anything is asked, so that the masked images and their scores are like any others; captum's
+    own linear model is fitted to each row's scores at the end.
     """
 
     exponential = False
 
     def __init__(self, labels: Tensor, samples: int, seed: int, sampler: Sampler) -> None:
-        self.labels, self.samples, self.seed, self.sampler = labels, samples, seed, sampler
-        drawn: list[Tensor] = []
-
-        def watch(z: Tensor) -> Tensor:
-            drawn.append(z)
-            return torch.zeros(len(z))
-
-        self._regression(watch)
-        (z,), places = drawn, dict[bytes, int]()
-        self.which = torch.tensor([places.setdefault(row.numpy().tobytes(), len(places)) for row in z])  # (samples,)
-        self.count = len(places)
-        self.z = torch.empty(self.count, z.shape[1]).index_copy(0, self.which, z).to(labels.device)  # (count, F)
-
-    def _regression(self, score: Callable[[Tensor], Tensor]) -> Tensor:
-        """Contributions (F,) from the scores of the sets that were drawn."""
         import captum.attr
 
-        full = torch.ones(1, int(self.labels.max()) + 1)
-        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self.seed)  # `torch.manual_seed` would seed other devices as well
-            found: Tensor = self.sampler(captum.attr, score).attribute(
-                full, baselines=0, n_samples=self.samples, perturbations_per_eval=self.samples
-            )
-        return found[0]
+        drawer, data = sampler(captum.attr, lambda z: torch.zeros(len(z))), _Data()
+        self.labels, self.model, drawer.interpretable_model = labels, drawer.interpretable_model, data
+        full = torch.ones(1, int(labels.max()) + 1)
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):  # captum draws from it
+            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed other devices as well
+            drawer.attribute(full, baselines=0, n_samples=samples, perturbations_per_eval=samples)
+        self.drawn, self.similarity = data.z, data.similarity  # (samples, F), (samples,)
+        places: dict[bytes, int] = {}
+        self.which = torch.tensor([places.setdefault(z.numpy().tobytes(), len(places)) for z in self.drawn])
+        self.count = len(places)
+        z = torch.empty(self.count, full.shape[1]).index_copy(0, self.which, self.drawn)
+        self.z = z.to(labels.device)  # (count, F)
 
     def masks(self, index: Tensor) -> Tensor:
         """(m, H, W) of zeros and ones."""
@@ -64,8 +64,11 @@ class _Sets:
 
     def maps(self, values: Tensor) -> Tensor:
         """(n, H, W) the contributions by a regression for each row of values (n, count)."""
-        drawn = values.cpu()[:, self.which]
-        w = [self._regression(lambda _, row=row: row) for row in drawn]  # type: ignore[misc]
+        w = []
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):  # captum's layer draws weights before it has them
+            for y in values.cpu()[:, self.which]:  # (samples,)
+                self.model.fit([(self.drawn, y, self.similarity)])
+                w.append(self.model.representation().flatten())
         return torch.stack(w).to(values)[:, self.labels]
 
 

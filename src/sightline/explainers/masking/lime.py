@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._method import masked
-from sightline.explainers.masking._options import ANYTIME
 from sightline.explainers.masking._superpixels import superpixel_maps
 from sightline.explainers.method import Maps
 from sightline.explainers.question import Question
@@ -38,7 +37,6 @@ def _sampler(attr: Any, score: Callable[[Tensor], Tensor]) -> Any:
     forwards=1000,
     signed=True,
     options={"fill": "mean"},
-    without=ANYTIME,
 )
 def lime(question: Question, engine: Engine, *, segments: int = 50, samples: int = 1000) -> Maps:
     """S = weight of the superpixel at each pixel in a ridge regression of the score on which superpixels are shown.
