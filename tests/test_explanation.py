@@ -1,6 +1,7 @@
 """Explanations: readings of raw maps, several layers, pictures, and what is saved comes back."""
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,33 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert torch.equal(back.parts["relu1"].maps, out.parts["relu1"].maps)
     assert back.provenance["classifier"]["weights"] == classifier.fingerprint()
     assert {"settings", "paper", "versions", "seed"} <= set(back.provenance)
+
+
+def test_the_account_of_relevance_comes_back(tmp_path: Path) -> None:
+    out = sl.explain(sl.Classifier(seeded(ConvNet)), images(), method="lrp", target=sl.each(range(2)))
+    books = out.conservation
+    assert books is not None
+    folder = out.save(tmp_path / "whole")
+    back = sl.Explanation.load(folder).conservation
+    assert back is not None
+    assert (back.layers, back.kinds, back.rules) == (books.layers, books.kinds, books.rules)
+    for name, values in books.arrays().items():
+        assert torch.equal(back.arrays()[name], values), name
+    assert (back.table(1), str(back)) == (books.table(1), str(books))
+    some = sl.Explanation.load(out.select([3, 1]).save(tmp_path / "some")).conservation
+    assert some is not None
+    assert torch.equal(some.relevance_in, books.relevance_in[:, [3, 1]])
+    assert torch.equal(some.total, books.total[[3, 1]])
+    older = out.save(tmp_path / "older")
+    manifest = json.loads((older / "manifest.json").read_text())
+    names = manifest.pop("account")
+    (older / "manifest.json").write_text(json.dumps(manifest))
+    assert sl.Explanation.load(older).conservation is None
+    short = {n: v[:-1] for n, v in names.items()}
+    for wrong in ({**names, "rules": short["rules"]}, {"layers": names["layers"]}, short, [1]):
+        (older / "manifest.json").write_text(json.dumps({**manifest, "account": wrong}))
+        with pytest.raises(StorageError, match="no complete explanation"):
+            sl.Explanation.load(older)
 
 
 def test_targets_that_hold_tensors_come_back(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The account of relevance: what goes into every operation of a network, what comes out, and what stays there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -139,9 +139,34 @@ class Conservation:
             total=self.total[index],
         )
 
+    def names(self) -> dict[str, list[str]]:
+        """What is text, by name, ready for JSON."""
+        return {n: list(getattr(self, n)) for n in _NAMES}
+
+    def arrays(self) -> dict[str, Tensor]:
+        """What is numbers, by name."""
+        return {n: getattr(self, n) for n in (*_WIDE, *_ROWS)}
+
+    @classmethod
+    def restored(cls, names: Mapping[str, Sequence[str]], arrays: Mapping[str, Tensor], rows: int) -> "Conservation":
+        """The account of so many rows from its `names` and `arrays`.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: The parts do not fit each other.
+        """
+        made = cls(**{n: tuple(names[n]) for n in _NAMES}, **{n: arrays[n] for n in (*_WIDE, *_ROWS)})  # type: ignore[arg-type]
+        shapes = {n: (len(made.layers), rows) for n in _WIDE} | dict.fromkeys(_ROWS, (rows,))
+        if any(tuple(arrays[n].shape) != shape for n, shape in shapes.items()):
+            raise ValueError("the account of relevance does not fit the maps")
+        if not len(made.layers) == len(made.kinds) == len(made.rules):
+            raise ValueError("the account of relevance does not name all of its operations")
+        return made
+
     def __str__(self) -> str:
         share, gap = self.bias_share.abs().max(), self.unexplained_share.max()
         return f"Conservation({len(self.layers)} operations, biases took up to {share:.1%}, unexplained {gap:.2g})"
 
 
+_NAMES, _ROWS = ("layers", "kinds", "rules"), ("score", "total")
 _WIDE = ("relevance_in", "relevance_out", "bias", "stabiliser", "absolute_in", "absolute")

@@ -41,7 +41,7 @@ class Explanation:
         size: (H, W) of the images.
         provenance: Settings, classifier, weights' fingerprint, seed, versions.
         parts: For several layers, each layer's own explanation; empty for one layer.
-        conservation: Where the relevance went, for methods that keep the books; it is not saved.
+        conservation: Where the relevance went, for methods that keep the books.
     """
 
     maps: Tensor
@@ -200,7 +200,8 @@ class Explanation:
             masks = {
                 f"target_{i}": v for i, t in enumerate(self.targets) for v in vars(t).values() if isinstance(v, Tensor)
             }
-            stored: dict[str, Any] = {k: v.detach().cpu().numpy() for k, v in {**arrays, **masks}.items()}
+            books = {f"account_{n}": v for n, v in self.conservation.arrays().items()} if self.conservation else {}
+            stored: dict[str, Any] = {k: v.detach().cpu().numpy() for k, v in {**arrays, **masks, **books}.items()}
             np.savez_compressed(temporary / "maps.npz", **stored)
             (temporary / "manifest.json").write_text(json.dumps(self.manifest(), indent=2), encoding="utf-8")
             if pixels is not None:
@@ -221,7 +222,7 @@ class Explanation:
             "size": list(self.size),
             "targets": [_write_target(t) for t in self.targets],
             "provenance": dict(self.provenance),
-        }
+        } | ({"account": self.conservation.names()} if self.conservation else {})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Explanation":
@@ -239,6 +240,9 @@ class Explanation:
             parts = {n: cls.load(folder / "layers" / n) for n in manifest["layers"] if (folder / "layers" / n).is_dir()}
             rest = {n: manifest[n] for n in ("method", "polarity", "signed", "provenance")}
             numbers: dict[str, Any] = {n: arrays[n] for n in ("maps", "image", "score", "probability")}
+            books = {n.removeprefix("account_"): v for n, v in arrays.items() if n.startswith("account_")}
+            if "account" in manifest:  # not in folders of methods that keep no books, nor in older ones
+                numbers["conservation"] = Conservation.restored(manifest["account"], books, len(numbers["maps"]))
         except (OSError, ValueError, KeyError, TypeError, EOFError) as reason:
             raise StorageError(f"{folder} is no complete explanation ({reason}); explain again and save") from reason
         return cls(
