@@ -202,6 +202,26 @@ class Classifier(Asked):
         """Whether `cached` has this value already."""
         return key in self._cache
 
+    def like(self, model: nn.Module) -> "Classifier":
+        """Another model asked in the same way: the same labels, decision, normalisation, size, device and precision.
+
+        Its batch norms are not folded, so that it holds no copy of the weights.
+        """
+        mean, std = (None if v is None else v.flatten().tolist() for v in (self.mean, self.std))
+        return Classifier(
+            model,
+            labels=self._labels,
+            decision=self.decision,
+            mean=mean,
+            std=std,
+            size=self.size,
+            device=self.device,
+            precision=self.precision,
+            output=self._output,
+            channels_last=self._channels_last,
+            fold=False,
+        )
+
     def fingerprint(self) -> str:
         """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights."""
         return self.cached("fingerprint", self._hash)  # type: ignore[no-any-return]

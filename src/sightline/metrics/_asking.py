@@ -16,6 +16,9 @@ from sightline.target import Target
 Make = Callable[[Tensor], Tensor]
 """(m,) positions -> (m, C, H, W) altered images."""
 
+Read = Callable[[Tensor, Tensor], Tensor]
+"""(m,) positions and the outputs (m, C, ...) for their images -> (m, ...) what is kept of them."""
+
 
 class Asking:
     """Forward passes of one classifier on images of one size.
@@ -36,6 +39,18 @@ class Asking:
             MetricError: A black box has no normalised space.
             ModelError: Not even one image fits into memory, or the outputs are not finite.
         """
+
+        def read(index: Tensor, outputs: Tensor) -> Tensor:
+            return targets.margins([rows[i] for i in index.tolist()], outputs)
+
+        return self.ask(count, make, read, space=space)
+
+    def ask(self, count: int, make: Make, read: Read, *, space: Space = "pixels") -> Tensor:
+        """What `read` keeps of the outputs for each of `count` altered images: (count, ...) float64.
+
+        Raises:
+            MetricError, ModelError: As for `margins`.
+        """
         if space == "normalised" and isinstance(self.classifier, BlackBox):
             raise MetricError("a BlackBox has no normalised space; leave space= at 'pixels'")
         forward = forward_for(self.classifier, self.size, self.options, count)
@@ -50,7 +65,7 @@ class Asking:
                 self.chunk = halved(reason, self.chunk, "metric")
                 release()
                 continue
-            parts.append(targets.margins([rows[i] for i in index.tolist()], outputs))
+            parts.append(read(index, outputs))
             start += len(index)
         self.passes += count
         found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)

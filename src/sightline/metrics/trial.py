@@ -166,6 +166,30 @@ class Trial:
         )
         return found.reshape(n, points)
 
+    def ask(
+        self,
+        points: int,
+        make: Callable[[Tensor, Tensor], Tensor],
+        read: Callable[[Tensor, Tensor], Tensor],
+        *,
+        space: Space = "pixels",
+    ) -> Tensor:
+        """What is kept of the outputs on altered images, for what is no log-odds: (N, points, ...) float64.
+
+        Args:
+            points: How many versions of each row's image.
+            make: As for `margins`.
+            read: (m,) rows and the outputs (m, C, ...) for their images -> (m, ...).
+            space: `pixels` or `normalised`.
+        """
+        found = self.session.asking.ask(
+            len(self) * points,
+            lambda index: make(index // points, index % points),
+            lambda index, outputs: read(index // points, outputs),
+            space=space,
+        )
+        return found.reshape(len(self), points, *found.shape[1:])
+
     def order(self) -> Tensor:
         """(N, H * W) pixels by falling heat; ties (plateaus of zeros, say) by the image's own random permutation."""
 
