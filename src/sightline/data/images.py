@@ -3,24 +3,25 @@
 import glob
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from sightline.data._ahead import read_ahead
 from sightline.data.decode import read_image
+from sightline.data.fitting import Box, How, Size, fit
 from sightline.data.labels import read_labels
 from sightline.errors import InputError
 
 __all__ = [
     "EXTENSIONS",
+    "Box",
     "Failure",
+    "How",
     "ImageBatch",
     "ImageBatches",
     "find_images",
@@ -34,11 +35,6 @@ EXTENSIONS = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 """Endings (lower case) of what counts as an image when a folder or a pattern is searched."""
-
-How = Literal["crop", "squash", "pad"]
-Box = tuple[float, float, float, float]
-
-_WIDEST = 16  # beyond this ratio of sides the ends of an image are cut before resizing, or memory would explode
 
 
 class Failure(NamedTuple):
@@ -113,82 +109,6 @@ def _natural(path: Path) -> tuple[list[list[str | int]], str]:
     return [[int(piece) if i % 2 else piece for i, piece in enumerate(pieces)] for pieces in split], str(path)
 
 
-def fit(
-    pixels: Tensor,
-    size: int | tuple[int, int],
-    *,
-    how: How = "crop",
-    box: Box | None = None,
-    crop: float = 224 / 256,
-    fill: float = 0.5,
-) -> Tensor:
-    """Bring an image to a network's input size with antialiased bilinear resizing.
-
-    Args:
-        pixels: (3, H, W) or (B, 3, H, W) in [0, 1].
-        size: The side, or (height, width), in pixels.
-        how: ``crop`` is ImageNet's protocol: the shorter side is resized to ``round(size / crop)``, then the centre is
-            cut out (of an image wider or taller than 16 times its shorter side the ends are dropped first). ``squash``
-            resizes without keeping the proportions. ``pad`` fits all of it in and fills the borders.
-        box: (x0, y0, x1, y1) in fractions of width and height: what is cut out first, rounded to whole pixels.
-        crop: For ``crop``: the share of the resized side that is kept, in (0, 1].
-        fill: For ``pad``: the grey of the borders, in [0, 1].
-
-    Returns:
-        (3, height, width) or (B, 3, height, width) in [0, 1].
-
-    Raises:
-        InputError: A setting, or a shape, out of range.
-    """
-    height, width = (size, size) if isinstance(size, int) else size
-    if pixels.ndim not in (3, 4) or pixels.shape[-3] != 3 or 0 in pixels.shape or not pixels.is_floating_point():
-        raise InputError(f"fit takes float (3, H, W) or (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}")
-    if min(height, width) < 1 or not 0 < crop <= 1 or not 0 <= fill <= 1:
-        raise InputError(f"size must be 1 or more, crop in (0, 1], fill in [0, 1]; got {size}, {crop}, {fill}")
-    x = pixels if pixels.ndim == 4 else pixels[None]
-    x = x if box is None else _cut(x, box)
-    h, w = x.shape[-2:]
-    if how == "squash":
-        x = _resize(x, height, width)
-    elif how == "crop":
-        short = min(h, w) * _WIDEST * max(1, round(max(height, width) / min(height, width)))
-        x = _centre(x, min(h, short), min(w, short))
-        h, w = x.shape[-2:]
-        tall, wide = round(height / crop), round(width / crop)
-        # The side that is the tighter one gets its length exactly; the other is rounded down, as torchvision does.
-        tall, wide = (tall, tall * w // h) if w * tall >= h * wide else (wide * h // w, wide)
-        x = _centre(_resize(x, tall, wide), height, width)
-    elif how == "pad":
-        scale = min(height / h, width / w)
-        tall, wide = min(height, max(1, round(h * scale))), min(width, max(1, round(w * scale)))
-        top, left = (height - tall) // 2, (width - wide) // 2
-        x = F.pad(_resize(x, tall, wide), (left, width - wide - left, top, height - tall - top), value=fill)
-    else:
-        raise InputError(f"how must be 'crop', 'squash' or 'pad', not {how!r}")
-    return x if pixels.ndim == 4 else x[0]
-
-
-def _cut(x: Tensor, box: Box) -> Tensor:
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise InputError(f"box must be fractions with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, not {box}")
-    h, w = x.shape[-2:]
-    left, top = min(round(x0 * w), w - 1), min(round(y0 * h), h - 1)
-    return x[..., top : max(top + 1, round(y1 * h)), left : max(left + 1, round(x1 * w))]
-
-
-def _centre(x: Tensor, height: int, width: int) -> Tensor:
-    h, w = x.shape[-2:]
-    top, left = round((h - height) / 2), round((w - width) / 2)
-    return x[..., top : top + height, left : left + width].contiguous()
-
-
-def _resize(x: Tensor, height: int, width: int) -> Tensor:
-    if x.shape[-2:] == (height, width):
-        return x.contiguous()
-    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False, antialias=True).clamp_(0, 1)
-
-
 class ImageBatches:
     """Batches of images, read ahead of use by threads; made by `load_images`, iterated as often as you like.
 
@@ -210,7 +130,7 @@ class ImageBatches:
         self.failures = failures = []
         images: list[Tensor] = []
         paths: list[Path] = []
-        results = self._results()
+        results = read_ahead(self.paths, self._read, workers=self._workers, ready=self._batch_size)
         try:
             for path, result in results:
                 if isinstance(result, InputError):
@@ -228,37 +148,11 @@ class ImageBatches:
         if images:
             yield ImageBatch(torch.stack(images), paths)
 
-    def _results(self) -> Generator[tuple[Path, Tensor | InputError], None, None]:
-        """Every file in order, read or refused; at most a batch and two files a thread lie ready."""
-        if self._workers == 0:
-            yield from ((path, self._attempt(path)) for path in self.paths)
-            return
-        waiting: deque[tuple[Path, Future[Tensor | InputError]]] = deque()
-        ahead = self._batch_size + 2 * self._workers
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="sightline-read")
-        try:
-            for path in self.paths:
-                waiting.append((path, pool.submit(self._attempt, path)))
-                if len(waiting) >= ahead:
-                    path, future = waiting.popleft()
-                    yield path, future.result()
-            while waiting:
-                path, future = waiting.popleft()
-                yield path, future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-    def _attempt(self, path: Path) -> Tensor | InputError:
-        try:
-            return self._read(path)
-        except InputError as error:
-            return error
-
 
 def load_images(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    size: int | tuple[int, int] = 224,
+    size: Size = 224,
     how: How = "crop",
     box: Box | None = None,
     crop: float = 224 / 256,
