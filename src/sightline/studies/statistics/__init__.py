@@ -1,0 +1,27 @@
+"""From tidy rows to statements: means with intervals (`means`), paired tests and rankings (`comparison`)."""
+
+from sightline.studies.statistics.comparison import (
+    against_controls,
+    agreement,
+    compare,
+    holm,
+    mcnemar,
+    ranking,
+    wins,
+)
+from sightline.studies.statistics.means import STATUSES, directions, per_class, table, wilson
+
+__all__ = [
+    "STATUSES",
+    "against_controls",
+    "agreement",
+    "compare",
+    "directions",
+    "holm",
+    "mcnemar",
+    "per_class",
+    "ranking",
+    "table",
+    "wilson",
+    "wins",
+]
