@@ -35,8 +35,9 @@ class Run:
 
     Args:
         path: The folder; made when missing.
-        manifest: What the run is. A folder whose manifest differs in one of the `same` entries is refused.
-        same: Entries of the manifest that decide about the numbers.
+        manifest: What the run is. Its entry `settings` has what decides about the numbers: a folder that was made with
+            other settings is refused.
+        grows: Entries of the settings that may have more keys than before.
         overwrite: Remove what an earlier run left there, and nothing else.
 
     Attributes:
@@ -54,18 +55,18 @@ class Run:
         path: str | os.PathLike[str],
         manifest: Mapping[str, Any],
         *,
-        same: Sequence[str] = ("study",),
+        grows: Sequence[str] = (),
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
         self.manifest: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **manifest}))
         try:
-            self._open(same, overwrite=overwrite)
+            self._open(grows, overwrite=overwrite)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, same: Sequence[str], *, overwrite: bool) -> None:
+    def _open(self, grows: Sequence[str], *, overwrite: bool) -> None:
         _check_free(self.path)
         self._take_lock()
         if overwrite:
@@ -73,7 +74,7 @@ class Run:
         earlier = read_manifest(self.path) if (self.path / _MANIFEST).exists() else None
         self.parts: list[Part] = _journal(self.path, mend=True)
         if earlier is not None and (self.parts or any((self.path / PENDING).glob("*.parquet"))):
-            _check_same(self.path, earlier, self.manifest, same)
+            _check_same(self.path, earlier, self.manifest, grows)
             self.manifest["created"] = earlier.get("created", self.manifest.get("created"))
         self.write_manifest()
         self._sweep()
@@ -196,7 +197,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def table_files(path: str | os.PathLike[str], table: str = "rows") -> list[Path]:
-    """The Parquet files of a table, one a finished part, in the order in which they were finished."""
+    """The Parquet files of a table, one a finished part: for tables that are too large to be read at once."""
     read_manifest(path)
     names = [part["name"] for part in _journal(Path(path))]
     return [file for name in names if (file := Path(path) / table / f"{name}.parquet").exists()]
@@ -210,18 +211,11 @@ def read_table(path: str | os.PathLike[str], table: str = "rows") -> "polars.Dat
     """
     import polars
 
-    read_manifest(path)
     files = table_files(path, table)
     try:
         return polars.concat([polars.read_parquet(f) for f in files]) if files else polars.DataFrame()
     except (OSError, polars.exceptions.PolarsError) as reason:
         raise StorageError(f"{table}/ of {path} cannot be read ({reason}); run again into another folder") from reason
-
-
-def table_files(path: str | os.PathLike[str], table: str) -> list[Path]:
-    """The Parquet files of a table, one a finished part: for tables that are too large to be read at once."""
-    names = [part["name"] for part in _journal(Path(path))]
-    return [file for name in names if (file := Path(path) / table / f"{name}.parquet").exists()]
 
 
 def slug(text: str) -> str:
@@ -250,14 +244,17 @@ def _clear(path: Path) -> None:
         raise StorageError(f"{path} cannot be cleared ({reason}); choose another folder") from reason
 
 
-def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], same: Sequence[str]) -> None:
-    for entry in same:
-        changed = list(_changes(entry, old.get(entry), new.get(entry)))
-        if changed:
-            raise StorageError(
-                f"{path} holds rows that were made otherwise: {'; '.join(changed[:4])}. Choose another folder, or ask "
-                "for it to be overwritten"
-            )
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], grows: Sequence[str]) -> None:
+    changed = _changes("study", old.get("study"), new.get("study"))
+    before, now = dict(old.get("settings") or {}), dict(new.get("settings") or {})
+    for entry in grows:
+        now[entry] = {k: v for k, v in now.get(entry, {}).items() if k in before.get(entry, {})}
+    changed += [text for entry in {**before, **now} for text in _changes(entry, before.get(entry), now.get(entry))]
+    if changed:
+        raise StorageError(
+            f"{path} holds rows that were made otherwise: {'; '.join(changed[:4])}. Choose another folder, or ask for "
+            "it to be overwritten"
+        )
 
 
 def _changes(where: str, old: Any, new: Any) -> "list[str]":

@@ -101,12 +101,8 @@ def asked(specs: Sequence[Spec]) -> list[tuple[Metric, dict[str, Any]]]:
     return found
 
 
-def judge(trial: Trial, record: Metric, settings: Mapping[str, Any]) -> Values:
-    """Compute one metric.
-
-    Raises:
-        MetricError: It needs what is not there.
-    """
+def unmet(trial: Trial, record: Metric) -> str | None:
+    """What a metric needs and does not have here, or None."""
     has = {
         "regions": trial.regions is not None,
         "boxes": trial.boxes is not None,
@@ -121,14 +117,23 @@ def judge(trial: Trial, record: Metric, settings: Mapping[str, Any]) -> Values:
         "model": "it needs the inside of a model, which a BlackBox does not show",
         "signed": f"it needs signed maps whose sum means something, which {trial.explanation.method} does not give",
     }
-    for need in sorted(record.needs):
-        if not has[need]:
-            raise MetricError(f"{record.name}: {fixes[need]}")
-    if (
-        record.decisions
-        and (kind := trial.session.classifier.decision_on(trial.session.pixels)) not in record.decisions
-    ):
-        raise MetricError(f"{record.name} is for {' or '.join(sorted(record.decisions))} classifiers, not {kind}")
+    missing = next((need for need in sorted(record.needs) if not has[need]), None)
+    if missing is not None:
+        return f"{record.name}: {fixes[missing]}"
+    decision = trial.session.classifier.decision_on(trial.session.pixels)
+    if record.decisions and decision not in record.decisions:
+        return f"{record.name} is for {' or '.join(sorted(record.decisions))} classifiers, not {decision}"
+    return None
+
+
+def judge(trial: Trial, record: Metric, settings: Mapping[str, Any]) -> Values:
+    """Compute one metric.
+
+    Raises:
+        MetricError: It needs what is not there.
+    """
+    if (reason := unmet(trial, record)) is not None:
+        raise MetricError(reason)
     return record.function(trial, **settings)
 
 

@@ -9,9 +9,11 @@ from sightline.studies.statistics.comparison import (
     ranking,
     wins,
 )
-from sightline.studies.statistics.means import STATUSES, directions, per_class, table, wilson
+from sightline.studies.statistics.means import LEVEL, RESAMPLES, STATUSES, directions, per_class, table, wilson
 
 __all__ = [
+    "LEVEL",
+    "RESAMPLES",
     "STATUSES",
     "against_controls",
     "agreement",

@@ -2,8 +2,8 @@
 
 Rows of one image (several targets, several seeds) depend on each other, so images are resampled, never rows, and all
 methods meet the same resamples. Rows without a value (`undefined`, `refused`, `error`) and maps without energy
-(`empty`) or shape (`flat`) are counted beside every mean and are not part of it; but for the control `uniform`, which is
-flat by design.
+(`empty`) or shape (`flat`) are counted beside every mean and are not part of it, except for the control `uniform`,
+which is flat by design.
 """
 
 import math
