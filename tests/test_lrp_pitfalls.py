@@ -97,7 +97,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 )
 def test_equality_where_zennit_is_right(name: str, composite: str) -> None:
     x, net = images(1, 32), shared(name)
-    assert distance(ours(net, x, composite).maps, of_zennit(net, x, composite, eps=0.0)) < 1e-4
+    assert distance(ours(net, x, composite).maps, of_zennit(net, x, composite, eps=0.0)) < 1e-6
 
 
 def test_nothing_leaks_at_canonised_norms() -> None:
@@ -217,6 +217,17 @@ def test_a_sum_in_forward_halves_nothing_and_doubles_nothing() -> None:
         z = ready(leaf)
         (R,) = torch.autograd.grad(z, leaf, torch.tensor([[0.0, y, 0.0]], dtype=torch.float64))
     assert float(R.sum()) == pytest.approx(2 * y, rel=1e-3)
+
+
+def test_a_unit_without_positive_contribution_keeps_its_relevance() -> None:
+    """zennit's z-plus hands on nothing where no contribution is positive, even without biases."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.Flatten(), nn.Linear(16, 10, bias=False))
+    with torch.no_grad():
+        drawn(net)[0].weight.abs_().neg_()
+    x = images(1, 2)
+    out = ours(net, x, "epsilon-plus")
+    assert float((out.maps.sum() / out.score - 1).abs()) < 1e-4
+    assert float((of_zennit(net, x, "epsilon-plus").sum() / out.score).abs()) < 1e-4
 
 
 class Cancelling(nn.Module):
