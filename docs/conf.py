@@ -13,7 +13,14 @@ author = "The Sightline developers"
 copyright = author
 version = release = sightline.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "from_registry", "readable_docstrings"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "from_registry",
+    "metrics_page",
+    "readable_docstrings",
+]
 exclude_patterns = ["_build", "generated"]
 
 html_theme = "furo"

@@ -102,3 +102,14 @@ def test_one_version_everywhere() -> None:
     assert f'version: "{sl.__version__}"' in (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"## [{sl.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f'version = "{sl.__version__}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_table_of_metrics_has_a_row_and_a_formula_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/_ext"))
+    import metrics_page
+
+    text = metrics_page.page(sl.metrics())
+    sys.modules.pop("metrics_page")
+    for metric in sl.metrics():
+        assert f"(metric-{metric.name})=\n### {metric.name}\n" in text
+        assert f"[`{metric.name}`](#metric-{metric.name})" in text

@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import sys
+from types import ModuleType
 
 from sightline.metrics.evaluation import Evaluation, evaluate
 from sightline.metrics.metric import Metric, Values, everything, metric
@@ -25,3 +27,14 @@ def _discover() -> None:
 
 
 _discover()
+
+
+class _Room(ModuleType):
+    """This room itself: `sl.metrics` is both the package and, as `sl.methods()` is, the list of what there is."""
+
+    def __call__(self) -> tuple[Metric, ...]:
+        """Records of all metrics."""
+        return metrics()
+
+
+sys.modules[__name__].__class__ = _Room
