@@ -13,14 +13,14 @@ _INDEX = ("index", "id", "class_id", "class_index", "idx")
 _NAME = ("name", "label", "class", "class_name", "title")
 
 
-def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def read_labels(path: str | os.PathLike[str], *, column: str | None = None) -> tuple[str, ...]:
     """Read label names; the position in the result is the index of the model's output.
 
     The ending of the file decides its form:
 
     - ``.json``: ``["tench", ...]``, ``{"0": "tench", ...}`` or ImageNet's ``{"0": ["n01440764", "tench"], ...}``.
     - ``.csv``, ``.tsv``: with a header; a column ``name`` (or label, class, class_name, title) and, if the rows are
-      not in order, a column ``index`` (or id, idx, class_id, class_index).
+      not in order, a column ``index`` (or id, idx, class_id, class_index). ``column`` names another column to read.
     - anything else: one name a line, in UTF-8.
 
     Names may come twice (ImageNet has two cranes), indices may not.
@@ -42,7 +42,7 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
             case ".json":
                 return _from_json(text)
             case ".csv" | ".tsv":
-                return _from_table(text, "\t" if path.suffix.lower() == ".tsv" else ",")
+                return _from_table(text, "\t" if path.suffix.lower() == ".tsv" else ",", column)
             case _:
                 return _named(text.rstrip().split("\n"))
     except (ValueError, csv.Error) as error:
@@ -61,13 +61,13 @@ def _from_json(text: str) -> tuple[str, ...]:
     raise ValueError('must be a list of names, {"0": "name"} or {"0": ["wnid", "name"]}')
 
 
-def _from_table(text: str, delimiter: str) -> tuple[str, ...]:
+def _from_table(text: str, delimiter: str, column: str | None) -> tuple[str, ...]:
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    columns = {column.strip().lower(): column for column in rows.fieldnames or ()}
+    columns = {field.strip().lower(): field for field in rows.fieldnames or ()}
     index = next((columns[name] for name in _INDEX if name in columns), None)
-    name = next((columns[name] for name in _NAME if name in columns), None)
+    name = next((columns[name] for name in ((column,) if column else _NAME) if name in columns), None)
     if name is None:
-        raise ValueError(f"has the columns {', '.join(columns)}; one must be 'name' (and one may be 'index')")
+        raise ValueError(f"has the columns {', '.join(columns)}; one must be {column or 'name'!r} (one may be 'index')")
     if index is None:
         return _named(row[name] for row in rows)
     return _ordered((row[index], row[name]) for row in rows)
