@@ -18,6 +18,7 @@ from sightline import picture
 from sightline.errors import InputError
 from sightline.files import atomic_write
 from sightline.picture import Picture
+from sightline.report.chart import Charts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,30 +117,72 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A cell of a table: a mean with its interval as a bar on the scale of its column.
+
+    Attributes:
+        text: The mean.
+        value: What the column is sorted by.
+        mean: Position of the mean on the column's scale, in [0, 1].
+        low: Position of the interval's lower end.
+        high: Position of its upper end.
+        detail: Interval and counts in words, for those who point at the cell or have it read to them.
+        note: A small line below: what must not be missed.
+        best: Whether it is the best of its column; bold.
+    """
+
+    text: str
+    value: float
+    mean: float
+    low: float
+    high: float
+    detail: str
+    note: str = ""
+    best: bool = False
+
+    @property
+    def style(self) -> str:
+        """Where bar and tick lie."""
+        low, mean, high = (100 * min(max(part, 0.0), 1.0) for part in (self.low, self.mean, self.high))
+        return f"--low: {low:.1f}%; --wide: {high - low:.1f}%; --mean: {mean:.1f}%"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table; the first cell of each row is its heading.
 
     Attributes:
         columns: Titles.
-        rows: As many cells a row as there are titles: text, or a `Bar`.
+        rows: As many cells a row as there are titles: text, a `Bar`, or an `Estimate`.
         caption: What the table says.
         note: The protocol, small, below.
         text_columns: Positions of columns that hold words, aligned to the left; the first always does.
         controls: Positions of rows that are controls, set apart.
+        sort: For each column what a first press on its title puts on top: `words` (from A), `up` (the greatest), `down`
+            (the least); empty for a table that cannot be sorted.
+        keys: For each row a name that is picked by pressing its heading, here and in charts.
+        picked: The names that are picked at first.
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | Bar]]
+    rows: Sequence[Sequence[str | Bar | Estimate]]
     caption: str
     note: str = ""
     text_columns: Sequence[int] = ()
     controls: Sequence[int] = ()
+    sort: Sequence[str] = ()
+    keys: Sequence[str] = ()
+    picked: Sequence[str] = ()
     kind: str = field(default="table", init=False)
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise InputError(f"a row has {len(row)} cells but the table {len(self.columns)} columns: {row[:1]}")
+        if self.sort and len(self.sort) != len(self.columns):
+            raise InputError(f"sort names {len(self.sort)} columns of {len(self.columns)}")
+        if self.keys and len(self.keys) != len(self.rows):
+            raise InputError(f"keys name {len(self.keys)} rows of {len(self.rows)}")
 
 
 @dataclass(frozen=True)
@@ -174,7 +217,21 @@ class Code:
     kind: str = field(default="code", init=False)
 
 
-Block = Figures | Legend | Table | Text | Callout | Code
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Parts of which one is shown; all choices of a page with the same label change together.
+
+    Attributes:
+        label: What is chosen, such as "model".
+        options: Names with what they show; without a script, or on paper, all of them are there.
+    """
+
+    label: str
+    options: "Sequence[tuple[str, Sequence[Block]]]"
+    kind: str = field(default="choice", init=False)
+
+
+Block = Figures | Legend | Table | Text | Callout | Code | Charts | Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +293,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["prose"] = _prose
     environment.tests["bar"] = lambda cell: isinstance(cell, Bar)
+    environment.tests["estimate"] = lambda cell: isinstance(cell, Estimate)
     return environment
 
 
