@@ -56,6 +56,7 @@ class Evaluation:
                 "metric": record.name,
                 "settings": label(record, settings),
                 "value": None if math.isnan(value) else value,
+                "chance": None if values.chance is None or math.isnan(values.chance[n]) else float(values.chance[n]),
                 "status": status,
             }
             for record, settings, values in self.records

@@ -27,11 +27,14 @@ class Values:
         status: N of `ok`, `empty` (the map has no energy), `flat` (it is constant), `undefined` (0/0 by the formula),
             `refused` (a precondition fails, no region for this image, say).
         curve: (N, P) float64 what the value was computed from, for metrics that have a curve.
+        chance: (N,) float64 what a map without information gets on average, for metrics where it is known; NaN where
+            the value is.
     """
 
     value: Tensor
     status: tuple[Status, ...]
     curve: Tensor | None = None
+    chance: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

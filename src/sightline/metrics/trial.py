@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sightline import target as targets
 from sightline.classifier import BlackBox, Classifier
+from sightline.data.boxes import as_boxes, painted
 from sightline.errors import InputError
 from sightline.explainers import Explainer
 from sightline.explainers.masking._options import Options, Space
@@ -90,6 +91,7 @@ class Trial:
         session: Classifier and images.
         explanation: N rows; their targets are resolved, and stay so for every altered image.
         regions: (N, H, W) bool, the pixels that a good map should mark, for localisation; all False where unknown.
+            Without them, the pixels in the boxes.
         boxes: For each row (k, 4) left, top, right, bottom in pixels.
         explainer: What made the maps, for metrics that explain again.
     """
@@ -107,6 +109,10 @@ class Trial:
                 f"the explanation speaks of image {int(self.explanation.image.max())}, but there are "
                 f"{len(self.session.pixels)} images: give the batch that was explained"
             )
+        if self.boxes is not None:
+            self.boxes = [as_boxes(boxes) for boxes in self.boxes]
+            if self.regions is None and len(self.boxes):
+                self.regions = torch.stack([painted(boxes, self.session.size) for boxes in self.boxes])
 
     def __len__(self) -> int:
         return len(self.explanation)
@@ -131,6 +137,17 @@ class Trial:
     def heat(self) -> Tensor:
         """(N, H, W) in [0, 1]: the prepared maps (energy, min-max at the method's resolution, then upsampled)."""
         return self.once("heat", lambda: self.explanation.heatmaps(self.session.size))
+
+    def energy(self) -> Tensor:
+        """(N, H, W) the non-negative reading of the maps, upsampled bilinearly, their values untouched."""
+
+        def make() -> Tensor:
+            energy, size = self.explanation.energy(), self.session.size
+            if tuple(energy.shape[1:]) == size:
+                return energy
+            return F.interpolate(energy[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+        return self.once("energy", make)
 
     def raw(self) -> Tensor:
         """(N, H, W) the signed maps upsampled bilinearly, their values untouched."""
@@ -236,6 +253,7 @@ class Trial:
         undefined: Tensor | None = None,
         refused: Tensor | None = None,
         curve: Tensor | None = None,
+        chance: Tensor | None = None,
     ) -> Values:
         """The result of a metric.
 
@@ -244,12 +262,16 @@ class Trial:
             undefined: (N,) bool, where the formula gives 0/0.
             refused: (N,) bool, where a precondition fails.
             curve: (N, P) what the value was computed from.
+            chance: (N,) what a map without information gets on average.
         """
         value = value.detach().double().cpu().clone()
+        chance = None if chance is None else chance.detach().double().cpu().clone()
         status: list[Status] = list(self.states())
         marks: tuple[tuple[Status, Tensor | None], ...] = (("undefined", undefined), ("refused", refused))
         for name, mask in marks:
             for row in mask.nonzero().flatten().tolist() if mask is not None else ():
                 status[row] = name
                 value[row] = torch.nan
-        return Values(value, tuple(status), None if curve is None else curve.detach().double().cpu())
+                if chance is not None:
+                    chance[row] = torch.nan
+        return Values(value, tuple(status), None if curve is None else curve.detach().double().cpu(), chance)
