@@ -34,6 +34,7 @@ _HOME = {
     "partial": "sightline.explainers",
     "read_image": "sightline.data.images",
     "read_labels": "sightline.data.images",
+    "studies": "sightline.studies",
 }
 
 __all__ = [
@@ -63,9 +64,11 @@ __all__ = [
     "partial",
     "read_image",
     "read_labels",
+    "studies",
 ]
 
 if TYPE_CHECKING:
+    from sightline import studies
     from sightline.classifier import BlackBox, Classifier
     from sightline.data.images import read_image, read_labels
     from sightline.errors import SightlineError
