@@ -29,9 +29,11 @@ ROUTING = frozenset(
 )
 """Functions whose own gradient routes relevance exactly: they move, copy, drop or select values."""
 
+# A vector's norm is the statistic of a normalisation, as the deviation in a layer norm is: relevance goes past it.
 _CONSTANT = frozenset(
     "new_zeros new_ones new_full new_empty new_tensor zeros_like ones_like empty_like full_like rand_like randn_like "
-    "size dim numel shape argmax detach is_floating_point stride isfinite isnan bernoulli".split()
+    "size dim numel shape argmax detach is_floating_point stride isfinite isnan bernoulli norm linalg_vector_norm "
+    "vector_norm frobenius_norm".split()
 )
 
 
