@@ -77,7 +77,7 @@ class Evaluation:
             kinds = sorted(set(values.status) - {"ok"})
             others = ", ".join(f"{sum(s == k for s in values.status)} {k}" for k in kinds)
             lines.append(
-                f"{f'{record.name} {label(record, settings)}'.strip():44} {mean}  {record.direction:6}  {others}"
+                f"{f'{record.name} {label(record, settings)}'.strip():44} {mean}  {record.better(settings):6}  {others}"
             )
         return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor
@@ -55,6 +55,7 @@ class Metric:
         settings: Keyword settings with their defaults.
         function: The code.
         decisions: The kinds of decision it applies to; empty for all.
+        reversed_by: Settings under which the other direction is better.
     """
 
     name: str
@@ -69,6 +70,12 @@ class Metric:
     settings: Mapping[str, Any]
     function: Callable[..., Values]
     decisions: frozenset[str] = frozenset()
+    reversed_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def better(self, settings: Mapping[str, Any]) -> Direction:
+        """Whether `up` or `down` is better with these settings."""
+        other = any(settings.get(name) == value for name, value in self.reversed_by.items())
+        return self.direction if not other else "down" if self.direction == "up" else "up"
 
 
 _METRICS: dict[str, Metric] = {}
@@ -86,6 +93,7 @@ def metric(
     forwards: int | Callable[[Mapping[str, Any], tuple[int, int]], int] = 0,
     needs: frozenset[Need] | set[Need] = frozenset(),
     decisions: frozenset[str] | set[str] = frozenset(),
+    reversed_by: Mapping[str, Any] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function of a `Trial` that returns `Values`; keyword-only parameters are its settings."""
 
@@ -107,6 +115,7 @@ def metric(
             settings=keyword_settings(function),
             function=function,
             decisions=frozenset(decisions),
+            reversed_by=dict(reversed_by or {}),
         )
         return function
 

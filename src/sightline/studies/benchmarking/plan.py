@@ -253,7 +253,7 @@ def _of_metric(j: Judge) -> dict[str, Any]:
         "name": record.name,
         "label": j.label,
         "settings": _plain(j.settings),
-        "direction": record.direction,
+        "direction": record.better(j.settings),
         "range": ends,
         "family": record.family,
         "summary": record.summary,
