@@ -54,3 +54,40 @@ def pearson(a, b):
     ma, mb = sum(a) / len(a), sum(b) / len(b)
     cov = sum((x - ma) * (y - mb) for x, y in zip(a, b, strict=True))
     return cov / math.sqrt(sum((x - ma) ** 2 for x in a) * sum((y - mb) ** 2 for y in b))
+
+
+def regions_by_heat(S, side):
+    """Lists of places of the squares of a map, hottest mean first (no two of them equal)."""
+    H, W = S.shape
+    found = []
+    for top in range(0, H, side):
+        for left in range(0, W, side):
+            places = [(y, x) for y in range(top, min(top + side, H)) for x in range(left, min(left + side, W))]
+            found.append((sum(float(S[p]) for p in places) / len(places), places))
+    return [places for _, places in sorted(found, reverse=True)]
+
+
+def replaced(image, other, places):
+    """The image (C, H, W) with another one's pixels at places."""
+    out = image.clone()
+    for y, x in places:
+        out[:, y, x] = other[:, y, x]
+    return out
+
+
+def fills(image, kernel=11, sigma=5.0):
+    """What removed pixels become, but noise: name -> (C, H, W) float64."""
+    x = image.double()
+    C, H, W = x.shape
+    half = kernel // 2
+    line = [math.exp(-((i - half) ** 2) / (2 * sigma**2)) for i in range(kernel)]
+    line = [v / sum(line) for v in line]
+    blur = torch.zeros_like(x)
+    for y in range(H):
+        for z in range(W):
+            for i in range(kernel):
+                for j in range(kernel):
+                    a, b = y + i - half, z + j - half
+                    if 0 <= a < H and 0 <= b < W:
+                        blur[:, y, z] += line[i] * line[j] * x[:, a, b]
+    return {"black": torch.zeros_like(x), "mean": x.mean((1, 2))[:, None, None].expand(C, H, W), "blur": blur}

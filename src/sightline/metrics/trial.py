@@ -82,6 +82,21 @@ class Session:
 
         return self.once(("blurred", space, kernel, sigma), make)
 
+    def noise(self, space: Space) -> Tensor:
+        """Images of random colours, each pixel and channel uniform in [0, 1]: (B, C, H, W)."""
+
+        def make() -> Tensor:
+            shape = self.pixels.shape[1:]
+            drawn = torch.stack([torch.rand(shape, generator=self.generator(i, 51)) for i in range(len(self.pixels))])
+            drawn = drawn.to(self.pixels)
+            return (
+                drawn
+                if isinstance(self.classifier, BlackBox) or space == "pixels"
+                else self.classifier.normalise(drawn)
+            )
+
+        return self.once(("noise", space), make)
+
 
 @dataclass
 class Trial:

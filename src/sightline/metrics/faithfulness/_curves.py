@@ -1,7 +1,7 @@
 """Curves along the order of the map: pixels go from one image to another, hottest first."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
 from sightline.metrics.trial import Session, Trial
 
-Fill = Literal["black", "blur", "mean"]
+Fill = Literal["black", "blur", "mean", "noise"]
 Score = Literal["probability", "log-odds"]
 
 
 def substrate(session: Session, fill: Fill, space: Space) -> Tensor:
-    """(B, C, H, W) what removed pixels become: 0, the image under a blur, or the image's mean colour."""
+    """(B, C, H, W) what removed pixels become: 0, the image under a blur, its mean colour, or uniform noise."""
     x = session.inputs(space)
     if fill == "black":
         return torch.zeros_like(x)
@@ -23,7 +23,9 @@ def substrate(session: Session, fill: Fill, space: Space) -> Tensor:
         return x.mean((2, 3), keepdim=True).expand_as(x)
     if fill == "blur":
         return session.blurred(space)
-    raise MetricError(f"fill must be 'black', 'blur' or 'mean', not {fill!r}")
+    if fill == "noise":
+        return session.noise(space)
+    raise MetricError(f"fill must be 'black', 'blur', 'mean' or 'noise', not {fill!r}")
 
 
 def curve(trial: Trial, mode: Literal["insertion", "deletion"], fill: Fill, steps: int, space: Space) -> Tensor:
@@ -61,6 +63,13 @@ def ends(trial: Trial, fill: Fill, space: Space) -> Tensor:
         return trial.margins(1, lambda rows, _: other[images[rows.to(other.device)]], space=space)[:, 0]
 
     return trial.once(("ends", fill, space), ask)
+
+
+def read(odds: Tensor, score: Score) -> Tensor:
+    """Log-odds as the score that is asked."""
+    if score not in get_args(Score):
+        raise MetricError(f"score must be 'probability' or 'log-odds', not {score!r}")
+    return odds.sigmoid() if score == "probability" else odds
 
 
 def area(h: Tensor) -> Tensor:
