@@ -15,6 +15,7 @@ _FAMILIES = {
     "robustness": "Does the map stay when the image hardly changes?",
     "sanity": "Does the map depend on the weights and on the class?",
     "segmentation": "For explanations of segmentations.",
+    "composite": "Figures made of several metrics, and coherency, which they need.",
 }
 
 

@@ -15,7 +15,7 @@ Status = Literal["ok", "empty", "flat", "undefined", "refused"]
 Need = Literal["regions", "boxes", "explainer", "model", "signed"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-FAMILIES = ("faithfulness", "localisation", "complexity", "robustness", "sanity", "segmentation")
+FAMILIES = ("faithfulness", "localisation", "complexity", "robustness", "sanity", "segmentation", "composite")
 
 
 @dataclass(frozen=True)

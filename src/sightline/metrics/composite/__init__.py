@@ -1,0 +1,1 @@
+"""Composites: figures made of several metrics."""
