@@ -1,5 +1,6 @@
 """Localisation and complexity against slow references, laws, statuses, and Quantus on the same maps."""
 
+import importlib.util
 import itertools
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,8 @@ import torch
 import reference_localisation as slow
 import sightline as sl
 from nets import ConvNet, Segmenter, images, seeded
+from sightline.data import annotations
 from sightline.errors import InputError, MetricError
-from sightline.metrics.localisation._region import hottest
 from sightline.metrics.localisation.max_box_acc import best_threshold
 from sightline.metrics.localisation.mosaics import mosaics
 
@@ -107,19 +108,23 @@ def test_ranks_equal_their_definition():
 
 
 def test_equals_count_as_a_random_order_would():
-    S = torch.tensor([[3.0, 1, 1, 1, 0]])
-    M = torch.tensor([[True, False, True, False, True]])
-    orders = [o for o in itertools.permutations(range(5)) if [float(S[0, i]) for i in o] == [3, 1, 1, 1, 0]]
+    maps, M = torch.zeros(1, 16, 16), torch.zeros(1, 16, 16, dtype=torch.bool)
+    maps[0, 0, :5] = torch.tensor([3.0, 1, 1, 1, 0.5])
+    M[0, 0, [0, 2, 4]] = True
+    orders = [o for o in itertools.permutations(range(5)) if [float(maps[0, 0, i]) for i in o] == [3, 1, 1, 1, 0.5]]
+    assert len(orders) == 6
     for k in range(1, 6):
-        wanted = sum(sum(bool(M[0, i]) for i in o[:k]) for o in orders) / len(orders)
-        assert float(hottest(S, M, torch.tensor([k]))) == pytest.approx(wanted)
+        wanted = sum(sum(bool(M[0, 0, i]) for i in o[:k]) for o in orders) / len(orders)
+        found = judge(maps, [("top-k-intersection", {"k": k})], M)["top-k-intersection"]
+        assert float(found.value) * k == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("side", [4, SIDE])
 def test_boxes_equal_their_definition(side):
     maps = signed_maps(side=side)
     boxes = [torch.tensor([[1.0, 2, 9, 13]]), torch.tensor([[0, 0, 5.5, 6], [4, 3, 15, 15.5]])] * 2
-    found = judge(maps, [("max-box-acc", {"steps": 10, "overlap": 0.3})], boxes=boxes)["max-box-acc"]
+    found = judge(maps, [("max-box-acc", {"steps": 10, "overlap": 0.3, "threshold": None})], boxes=boxes)
+    found = found["max-box-acc"]
     for n in range(4):
         S = slow.enlarged(slow.scaled(slow.energy(maps[n], "positive")), SIDE, SIDE)
         high = max(map(max, S))
@@ -136,10 +141,13 @@ def test_one_threshold_for_all_images():
     assert best_threshold(curve) == (pytest.approx(2 / 3), 0.5)
     assert best_threshold(curve, overlap=0.65) == (pytest.approx(1 / 3), 1.0)
     maps, boxes = signed_maps(), [torch.tensor([[1.0, 2, 9, 13]])] * 4
-    found = judge(maps, ["max-box-acc", ("max-box-acc", {"threshold": 0.4})], boxes=boxes)
-    best, fixed = (values for _, _, values in found.records)
+    settings = [{"threshold": None}, {"threshold": 0.4}, {}]
+    found = judge(maps, [("max-box-acc", s) for s in settings], boxes=boxes)
+    best, fixed, default = (values for _, _, values in found.records)
     assert fixed.value.tolist() == (best.curve[:, 40] >= 0.5).double().tolist()
+    assert default.value.tolist() == (best.curve[:, 20] >= 0.5).double().tolist()
     assert bool((best.value >= fixed.value).all())
+    assert float(fixed.value.mean()) <= best_threshold(best.curve)[0] <= float(best.value.mean())
     with pytest.raises(MetricError, match="one row or more"):
         best_threshold(torch.zeros(0, 3))
 
@@ -267,12 +275,12 @@ def test_truth_beats_chance_and_chance_beats_the_contrary():
                        int(m.any(0).nonzero()[-1]) + 1, int(m.any(1).nonzero()[-1]) + 1]]) for m in M
     ]  # fmt: skip
     noise = torch.rand(4, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    names = [("pointing-game", {"tolerance": 0}), *LOCAL[1:], "max-box-acc"]
+    names = [("pointing-game", {"tolerance": 0}), *LOCAL[1:], ("max-box-acc", {"threshold": 0.5})]
     means = [
         [float(v.value.mean()) for _, _, v in judge(maps, names, M, boxes).records]
         for maps in (M + 0.5 * noise, noise, ~M + 0.5 * noise)
     ]
-    for (name, *_), truth, chance, contrary in zip(names, *means, strict=True):
+    for name, truth, chance, contrary in zip(names, *means, strict=True):
         assert truth > chance >= contrary, name
         assert truth > contrary, name
 
@@ -446,3 +454,24 @@ def test_settings_and_needs_are_checked():
         judge(maps, ["max-box-acc"], M)
     with pytest.raises(InputError, match="left < right"):
         judge(maps, ["max-box-acc"], boxes=[torch.tensor([[5.0, 1, 3, 3]])])
+
+
+@pytest.mark.real
+def test_a_real_network_plays_the_grid_pointing_game(assets):
+    spec = importlib.util.spec_from_file_location("zoo", assets / "models" / "zoo.py")
+    zoo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(zoo)
+    net, mean, std, size = zoo.load("mobilenet_v2")
+    clf = sl.Classifier(net, mean=mean, std=std, size=size)
+    records = annotations.imagenet(assets / "imagenet_sample", classes=assets / "imagenet_classes.csv")[::25]
+    (batch,) = annotations.load(records, size=size, batch_size=12)
+    truth = [record.label for record in batch.records]
+    grid = mosaics(clf, batch.pixels, truth=truth, confidence=0.5, size=(size, size))
+    assert len(grid.pixels) >= 2
+    means = {}
+    for method in ("grad-cam", "uniform"):
+        out = sl.explain(clf, grid.pixels, method=method, target=grid.targets)
+        found = sl.evaluate(clf, grid.pixels, out, ["grid-pointing-game"], regions=grid.regions)
+        means[method] = float(found["grid-pointing-game"].value.mean())
+    assert means["uniform"] == pytest.approx(0.25)
+    assert means["grad-cam"] > 0.4

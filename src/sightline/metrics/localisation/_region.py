@@ -35,14 +35,24 @@ def share(S: Tensor, M: Tensor) -> Tensor:
     return (S * M).sum(1) / torch.where(total > 0, total, 1.0)
 
 
-def hottest(S: Tensor, M: Tensor, k: Tensor) -> Tensor:
+def falling(trial: Trial) -> tuple[Tensor, Tensor]:
+    """Values (N, H * W) of the prepared maps from the hottest on, and where they lie."""
+
+    def make() -> tuple[Tensor, Tensor]:
+        values, order = trial.heat().flatten(1).sort(1, descending=True)
+        return values, order
+
+    return trial.once("falling", make)
+
+
+def hottest(trial: Trial, M: Tensor, k: Tensor) -> Tensor:
     """How many of the k (N,) hottest pixels lie in M: (N,) float64.
 
     Of equally hot pixels of which only some are among the k, each counts with the chance to be drawn: the result is
     what a random order of equals gives on average, and needs no seed.
     """
-    S = S.flatten(1)
-    last = S.sort(1, descending=True).values.gather(1, (k.to(S.device).long()[:, None] - 1).clamp(min=0))
+    S, k = trial.heat().flatten(1), k.to(M.device)
+    last = falling(trial)[0].gather(1, (k.long()[:, None] - 1).clamp(min=0))
     above, tied = last < S, last == S
-    left = k.to(S.device) - above.sum(1)
+    left = k - above.sum(1)
     return (above & M).sum(1).double() + left * (tied & M).sum(1).double() / tied.sum(1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import MetricError
-from sightline.metrics.localisation._region import region
+from sightline.metrics.localisation._region import falling, region
 from sightline.metrics.metric import Values, metric
 from sightline.metrics.trial import Trial
 
@@ -41,7 +41,7 @@ def iou(trial: Trial, *, rule: Literal["fixed", "area", "best"] = "fixed", thres
     elif rule == "area":
         value = _overlap(trial.ranks().flatten(1) < M.sum(1, keepdim=True), M)
     elif rule == "best":
-        value = _best(S, M)
+        value = _best(*falling(trial), M)
     else:
         raise MetricError(f"rule must be 'fixed', 'area' or 'best', not {rule!r}")
     value[S.amax(1) <= 0] = 0
@@ -52,11 +52,10 @@ def _overlap(B: Tensor, M: Tensor) -> Tensor:
     return (B & M).sum(1).double() / (B | M).sum(1).clamp(min=1)
 
 
-def _best(S: Tensor, M: Tensor) -> Tensor:
+def _best(values: Tensor, order: Tensor, M: Tensor) -> Tensor:
     """The largest overlap over all thresholds: B grows by one value of S at a time."""
-    values, order = S.sort(1, descending=True)
     inside = M.gather(1, order).cumsum(1).double()
-    size = torch.arange(1, S.shape[1] + 1, device=S.device, dtype=torch.float64)
+    size = torch.arange(1, M.shape[1] + 1, device=M.device, dtype=torch.float64)
     found = inside / (size + M.sum(1, keepdim=True) - inside)
     whole = torch.ones_like(M)
     whole[:, :-1] = values[:, 1:] < values[:, :-1]  # equally hot pixels come together

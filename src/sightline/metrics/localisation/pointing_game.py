@@ -1,5 +1,8 @@
 """Pointing game."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
@@ -42,18 +45,22 @@ def pointing_game(trial: Trial, *, tolerance: float = 15) -> Values:
     if not tolerance >= 0:
         raise MetricError(f"tolerance is a distance in pixels, 0 or more, not {tolerance!r}")
     S, M = trial.heat().flatten(1), region(trial)
-    hit = M if tolerance == 0 else _widened(M.reshape(-1, *trial.session.size), tolerance).flatten(1)
+    hit = M if tolerance == 0 else _widened(trial, M.reshape(-1, *trial.session.size), tolerance).flatten(1)
     top = S.amax(1, keepdim=True) <= S
     value = (top & hit).sum(1).double() / top.sum(1)
     value[S.amax(1) <= 0] = 0
     return trial.values(value, refused=senseless(M), chance=area(hit))
 
 
-def _widened(M: Tensor, tolerance: float) -> Tensor:
-    """M (N, H, W) and all pixels nearer to it than `tolerance`."""
-    found = torch.zeros_like(M)
-    for n, mask in enumerate(M.cpu().numpy()):
-        if mask.any():
-            distance = np.asarray(distance_transform_edt(~mask))
-            found[n] = torch.from_numpy((distance == 0) | (distance < tolerance)).to(M.device)
-    return found
+def _widened(trial: Trial, M: Tensor, tolerance: float) -> Tensor:
+    """M (N, H, W) and all pixels nearer to it than `tolerance`; methods of one session share it."""
+
+    def near(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Tensor:
+        if not mask.any():
+            return torch.zeros(mask.shape, dtype=torch.bool)
+        distance = np.asarray(distance_transform_edt(~mask))
+        return torch.from_numpy((distance == 0) | (distance < tolerance))
+
+    masks = M.cpu().numpy()
+    found = [trial.session.once(("near", tolerance, np.packbits(m).tobytes()), partial(near, m)) for m in masks]
+    return torch.stack(found).to(M.device) if found else M

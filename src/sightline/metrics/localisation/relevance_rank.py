@@ -32,6 +32,6 @@ def relevance_rank(trial: Trial) -> Values:
     """
     S, M = trial.heat(), region(trial)
     k = M.sum(1)
-    value = hottest(S, M, k) / k.clamp(min=1)
+    value = hottest(trial, M, k) / k.clamp(min=1)
     value[S.flatten(1).amax(1) <= 0] = 0
     return trial.values(value, refused=senseless(M), chance=area(M))

@@ -40,6 +40,6 @@ def top_k_intersection(trial: Trial, *, k: int | None = None) -> Values:
     k = math.ceil(pixels / 50) if k is None else k
     if not isinstance(k, int) or not 1 <= k <= pixels:
         raise MetricError(f"k is a number of pixels from 1 to {pixels}, not {k!r}")
-    value = hottest(S, M, torch.full((len(S),), k)) / k
+    value = hottest(trial, M, torch.full((len(S),), k)) / k
     value[S.flatten(1).amax(1) <= 0] = 0
     return trial.values(value, refused=senseless(M), chance=area(M))
