@@ -8,6 +8,7 @@ from torch import Tensor
 from sightline.errors import MethodError
 from sightline.explainers.lrp import rules
 from sightline.explainers.lrp._linear import Linear, convolution, dense, diagonal, pooling
+from sightline.explainers.lrp._shares import stabiliser
 
 MAPS = {
     "conv": lambda g: (convolution(_r(g, 4, 3, 3, 3), _r(g, 4), 2, 1, 1, 1), (2, 3, 5, 5)),
@@ -57,11 +58,11 @@ def written_out(name: str, W: Tensor, b: Tensor, x: Tensor, R: Tensor) -> Tensor
             out += (up / (top + 1e-6) if top > 0 else down / (low - 1e-6)) * R[k]
         elif name in ("alpha-beta", "alpha3"):
             a = 2.0 if name == "alpha-beta" else 3.0
-            shares = a * up / (top + 1e-6) - (a - 1) * down / (low - 1e-6)
+            shares = a * up / (top + 1e-9) - (a - 1) * down / (low - 1e-9)
             if abs(float(low)) < 1e-12:
-                shares = up / (top + 1e-6)
+                shares = up / (top + 1e-9)
             if top == 0:
-                shares = down / (low - 1e-6)
+                shares = down / (low - 1e-9)
             out += shares * R[k]
         elif name == "w-square":
             out += W[k] ** 2 / (W[k] ** 2).sum().clamp(min=1e-9) * R[k]
@@ -135,7 +136,7 @@ def test_what_does_not_arrive_is_on_the_account(rule: str) -> None:
 
 def test_sign_of_zero_is_positive() -> None:
     z = torch.tensor([0.0, -0.0, 1.0, -1.0])
-    assert rules.stabiliser(z, 0.5).tolist() == [0.5, 0.5, 0.5, -0.5]
+    assert stabiliser(z, 0.5).tolist() == [0.5, 0.5, 0.5, -0.5]
 
 
 def test_alpha_minus_beta_is_one() -> None:

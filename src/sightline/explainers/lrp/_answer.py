@@ -13,8 +13,8 @@ from sightline.conservation import Conservation
 from sightline.errors import LayerError, ModelError, SightlineWarning
 from sightline.explainers.lrp._plan import at_least_float, float_twin
 from sightline.explainers.lrp._propagate import Propagation, Way, prepared, way
+from sightline.explainers.lrp._shares import Bias
 from sightline.explainers.lrp.composites import Composite
-from sightline.explainers.lrp.rules import Bias
 from sightline.explainers.question import Question, Round
 from sightline.target import Similarity, Target
 

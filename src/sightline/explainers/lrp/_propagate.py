@@ -14,8 +14,9 @@ from sightline.explainers.lrp import _steps as steps
 from sightline.explainers.lrp._calls import Call, Walk
 from sightline.explainers.lrp._linear import Linear
 from sightline.explainers.lrp._plan import LINEAR, Operation, Plan, float_twin, plan_for
+from sightline.explainers.lrp._shares import Bias
 from sightline.explainers.lrp.composites import COMPOSITES, Composite
-from sightline.explainers.lrp.rules import Bias, Constant, Pass, Rule, Uniform, WinnerTakesAll
+from sightline.explainers.lrp.rules import Constant, Pass, Rule, Uniform, WinnerTakesAll
 
 _MAPS = (*LINEAR, "norm", "pool", "layer-norm")
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sightline.errors import MethodError
 from sightline.explainers.lrp._linear import Linear
+from sightline.explainers.lrp._shares import Absorbed, Bias, share
+from sightline.explainers.lrp._sums import rows, sizes, times
 from sightline.explainers.lrp.rules import (
-    Absorbed,
-    Bias,
     Constant,
     Epsilon,
     Pass,
@@ -24,33 +24,9 @@ from sightline.explainers.lrp.rules import (
     Uniform,
     WinnerTakesAll,
     ZPlus,
-    share,
 )
 
 COLUMNS = ("in", "out", "bias", "stabiliser", "size in", "size out")
-
-
-def rows(value: Tensor, count: int) -> Tensor:
-    """Sums an image (count,); windows and heads that were folded into the batch axis lie beside each other."""
-    if value.shape[0] != count:
-        value = value.reshape(count, -1)
-    return value.sum(tuple(range(1, value.ndim))) if value.ndim > 1 else value
-
-
-def sizes(value: Tensor, count: int) -> Tensor:
-    """Sums of absolute values an image (count,), in one pass over the memory."""
-    if value.shape[0] != count:
-        value = value.reshape(count, -1)
-    return torch.linalg.vector_norm(value, 1, tuple(range(1, value.ndim))) if value.ndim > 1 else value.abs()
-
-
-def times(s: Tensor, factor: Tensor | float, count: int) -> Tensor:
-    """Sums of s * factor an image (count,); s is summed first along the axes on which the factor is constant."""
-    if not isinstance(factor, Tensor):
-        return rows(s, count) * factor
-    shape = [1] * (s.ndim - factor.ndim) + list(factor.shape)
-    constant = tuple(a for a in range(1, s.ndim) if shape[a] == 1)
-    return rows((s.sum(constant, keepdim=True) if constant else s) * factor, count)
 
 
 class Step:
@@ -314,4 +290,4 @@ __all__ = [
     "Relevance",
     "SoftmaxStep",
 ]
-__all__ += ["Step", "SumStep", "Taylor", "WinnerTakesAll", "rows"]
+__all__ += ["Step", "SumStep", "Taylor", "WinnerTakesAll"]

@@ -21,9 +21,9 @@ from sightline.classifier import Classifier
 from sightline.errors import MethodError
 from sightline.explainers.lrp._operation import LINEAR, Operation
 from sightline.explainers.lrp._plan import Plan, plan_for
+from sightline.explainers.lrp._shares import Bias
 from sightline.explainers.lrp.rules import (
     AlphaBeta,
-    Bias,
     Constant,
     Epsilon,
     Flat,

@@ -9,8 +9,8 @@ from torch import Tensor
 from sightline import layers as layering
 from sightline.errors import LayerError, MethodError
 from sightline.explainers.lrp._answer import Forward, audit, balance, forward, relevance
+from sightline.explainers.lrp._shares import Bias
 from sightline.explainers.lrp.composites import Composite, composite_of
-from sightline.explainers.lrp.rules import Bias
 from sightline.explainers.method import Maps, explains
 from sightline.explainers.question import Question, Round, stack_rows
 from sightline.registry import Paper

@@ -7,43 +7,14 @@ and the share of eps. Sources: Bach et al. 2015 (PLoS ONE 10(7), e0130140); Mont
 "Explainable AI", LNCS 11700); Montavon et al. 2017 (arXiv 1512.02479) for w-square, z-box.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sightline.errors import MethodError
 from sightline.explainers.lrp._linear import Linear
-
-Bias = Literal["keep", "zero"]
-Absorbed = Callable[[Tensor, Tensor | None, Tensor | float | None], None]  # (s, bias, eps): what of s stays here
-
-_TINY = 1e-9  # for rules whose formula has no eps: only 0 / 0 is changed
-
-
-def stabiliser(z: Tensor, eps: float | Tensor) -> Tensor:
-    """eps * sign(z), with sign(0) = +1."""
-    return torch.where(z < 0, -eps, eps)
-
-
-def share(R: Tensor, z: Tensor, eps: float | Tensor, bias: Tensor | None, absorbed: Absorbed | None) -> Tensor:
-    """s = R / (z + eps sign(z)); what bias and eps take of it is noted."""
-    e = stabiliser(z, eps)
-    s = R / (z + e)
-    if absorbed is not None:
-        absorbed(s, bias, e)
-    return s
-
-
-def one_sided(R: Tensor, z: Tensor, eps: float, bias: Tensor | None, absorbed: Absorbed | None) -> Tensor:
-    """`share` where z >= 0 (eps > 0) or z <= 0 (eps < 0) is known; writes into z, which nobody else may need."""
-    z = z.clamp_(min=0) if eps > 0 else z.clamp_(max=0)  # fast convolutions on a GPU round to the wrong side of 0
-    s = R / z.add_(eps)
-    if absorbed is not None:
-        absorbed(s, bias, eps)
-    return s
+from sightline.explainers.lrp._shares import TINY, Absorbed, Bias, one_sided, pull_side, share, side, without
 
 
 @dataclass(frozen=True)
@@ -68,14 +39,6 @@ class Rule:
         return f"{type(self).__name__}({inside})"
 
 
-def _without(op: Linear, z: Tensor, bias: Bias) -> tuple[Tensor, Tensor | None]:
-    """z and the bias that takes part in the denominator."""
-    b = op.b("", z)
-    if bias == "keep" or b is None:
-        return z, b
-    return z - b, None
-
-
 @dataclass(frozen=True)
 class Epsilon(Rule):
     """R_j = x_j sum_k w_jk R_k / (z_k + eps sign z_k).
@@ -91,10 +54,10 @@ class Epsilon(Rule):
     ) -> Tensor:
         """See the class."""
         assert z is not None  # noqa: S101
-        z, b = _without(op, z, bias)
+        z, b = without(op, z, bias)
         eps: float | Tensor = self.eps
         if self.relative:
-            eps = self.eps * z.square().mean(tuple(range(1, z.ndim)), keepdim=True).sqrt() + _TINY
+            eps = self.eps * z.square().mean(tuple(range(1, z.ndim)), keepdim=True).sqrt() + TINY
         return op.pull(share(R, z, eps, b, absorbed), x).mul_(x)
 
 
@@ -102,7 +65,7 @@ class Epsilon(Rule):
 class Zero(Epsilon):
     """LRP-0: R_j = x_j sum_k w_jk R_k / z_k."""
 
-    eps: float = _TINY
+    eps: float = TINY
 
 
 @dataclass(frozen=True)
@@ -121,37 +84,16 @@ class Gamma(Rule):
     ) -> Tensor:
         """See the class."""
         assert z is not None  # noqa: S101
-        full, b = _without(op, z, bias)
+        full, b = without(op, z, bias)
         up, g = full >= 0, self.gamma
-        same = torch.where(up, _side(op, x, "+"), _side(op, x, "-"))
+        same = torch.where(up, side(op, x, "+"), side(op, x, "-"))
         if b is not None:
             part = torch.where(up, b.clamp(min=0), b.clamp(max=0))
             same, b = same + part, b + g * part
         s = share(R, full + g * same, self.eps, b, absorbed)
         R_x = x * op.pull(s, x)
-        R_x = R_x + g * _pull_side(op, x, torch.where(up, s, 0), "+")
-        return R_x + g * _pull_side(op, x, torch.where(up, 0, s), "-")
-
-
-def _side(op: Linear, x: Tensor, side: str) -> Tensor:
-    """Sum over j of the contributions x_j w_jk of one sign (`+` or `-`), without the bias."""
-    other = "-" if side == "+" else "+"
-    if op.weight is None:
-        return op.map(x.clamp(min=0) if side == "+" else x.clamp(max=0))
-    if op.nonnegative:
-        return op.map(x, side)
-    return op.map(x.clamp(min=0), side) + op.map(x.clamp(max=0), other)
-
-
-def _pull_side(op: Linear, x: Tensor, s: Tensor, side: str) -> Tensor:
-    """Sum over k of the contributions x_j w_jk of one sign, times s_k."""
-    other = "-" if side == "+" else "+"
-    if op.weight is None:
-        return op.pull(s, x).mul_(x.clamp(min=0) if side == "+" else x.clamp(max=0))
-    if op.nonnegative:
-        return op.pull(s, x, side).mul_(x)
-    # x+ is zero where x- is not, so one choice an entry does for the sum of both products.
-    return torch.where(x > 0, op.pull(s, x, side), op.pull(s, x, other)).mul_(x)
+        R_x = R_x + g * pull_side(op, x, torch.where(up, s, 0), "+")
+        return R_x + g * pull_side(op, x, torch.where(up, 0, s), "-")
 
 
 @dataclass(frozen=True)
@@ -169,17 +111,17 @@ class ZPlus(Rule):
         self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
     ) -> Tensor:
         """See the class."""
-        up = _side(op, x, "+")
+        up = side(op, x, "+")
         b = op.b("+", up) if bias == "keep" else None
         up = up if b is None else up.add_(b)
         if op.rectified or bool(up.amin() > 0):
-            return _pull_side(op, x, one_sided(R, up, self.eps, b, absorbed), "+")
+            return pull_side(op, x, one_sided(R, up, self.eps, b, absorbed), "+")
         none = up <= 0
         s = one_sided(R.masked_fill(none, 0), up, self.eps, b, absorbed)
-        down, c = _side(op, x, "-"), op.b("-", up) if bias == "keep" else None
+        down, c = side(op, x, "-"), op.b("-", up) if bias == "keep" else None
         down = down if c is None else down.add_(c)
         rest = one_sided(R.masked_fill(~none, 0), down, -self.eps, c, absorbed)
-        return _pull_side(op, x, s, "+") + _pull_side(op, x, rest, "-")
+        return pull_side(op, x, s, "+") + pull_side(op, x, rest, "-")
 
 
 @dataclass(frozen=True)
@@ -196,14 +138,14 @@ class SameSign(Rule):
     ) -> Tensor:
         """See the class."""
         assert z is not None  # noqa: S101
-        full, b = _without(op, z, bias)
+        full, b = without(op, z, bias)
         up = full >= 0
-        same = torch.where(up, _side(op, x, "+"), _side(op, x, "-"))
+        same = torch.where(up, side(op, x, "+"), side(op, x, "-"))
         if b is not None:
             b = torch.where(up, b.clamp(min=0), b.clamp(max=0))
             same = same + b
         s = share(R, same, self.eps, b, absorbed)
-        return _pull_side(op, x, torch.where(up, s, 0), "+") + _pull_side(op, x, torch.where(up, 0, s), "-")
+        return pull_side(op, x, torch.where(up, s, 0), "+") + pull_side(op, x, torch.where(up, 0, s), "-")
 
 
 @dataclass(frozen=True)
@@ -216,7 +158,7 @@ class AlphaBeta(Rule):
 
     alpha: float = 2.0
     beta: float = 1.0
-    eps: float = 1e-6
+    eps: float = TINY
     one_sided = True
 
     def __post_init__(self) -> None:
@@ -228,8 +170,8 @@ class AlphaBeta(Rule):
     ) -> Tensor:
         """See the class."""
         assert z is not None  # noqa: S101
-        full, b = _without(op, z, bias)
-        up = _side(op, x, "+")
+        full, b = without(op, z, bias)
+        up = side(op, x, "+")
         up_b = down_b = None
         if b is not None:
             up_b, down_b = b.clamp(min=0), b.clamp(max=0)
@@ -246,7 +188,7 @@ class AlphaBeta(Rule):
         if absorbed is not None:
             absorbed(s_up, up_b, self.eps)
             absorbed(s_down, down_b, -self.eps)
-        return _pull_side(op, x, s_up, "+").add_(_pull_side(op, x, s_down, "-"))
+        return pull_side(op, x, s_up, "+").add_(pull_side(op, x, s_down, "-"))
 
 
 @dataclass(frozen=True)
@@ -259,7 +201,7 @@ class WSquare(Rule):
         self, op: Linear, x: Tensor, z: Tensor | None, R: Tensor, bias: Bias, absorbed: Absorbed | None
     ) -> Tensor:
         """See the class."""
-        s = share(R, op.map(torch.ones_like(x), "2"), _TINY, None, absorbed)
+        s = share(R, op.map(torch.ones_like(x), "2"), TINY, None, absorbed)
         return op.pull(s, x, "2")
 
 
@@ -275,7 +217,7 @@ class Flat(Rule):
         """See the class."""
         if op.flat is not None:
             return op.flat(R, x)
-        s = share(R, op.map(torch.ones_like(x), "1"), _TINY, None, absorbed)
+        s = share(R, op.map(torch.ones_like(x), "1"), TINY, None, absorbed)
         return op.pull(s, x, "1").expand_as(x)
 
 
