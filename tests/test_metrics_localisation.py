@@ -431,6 +431,14 @@ def test_the_grid_pointing_game():
             assert float(found.value.mean()) == pytest.approx(0.25)
 
 
+def test_maps_with_nan_are_refused_before_anything_is_asked():
+    for wrong in (math.nan, math.inf):
+        maps = signed_maps(3)
+        maps[1, 2, 3] = wrong
+        with pytest.raises(InputError, match=r"maps of rows \[1\] hold NaN"):
+            judge(maps, ["pointing-game"], blobs(3))
+
+
 def test_settings_and_needs_are_checked():
     maps, M = signed_maps(1), blobs(1)
     wrong = {

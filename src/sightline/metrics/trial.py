@@ -124,6 +124,10 @@ class Trial:
                 f"the explanation speaks of image {int(self.explanation.image.max())}, but there are "
                 f"{len(self.session.pixels)} images: give the batch that was explained"
             )
+        finite = self.explanation.maps.flatten(1).isfinite().all(1)
+        if not bool(finite.all()):
+            rows = (~finite).nonzero().flatten().tolist()
+            raise InputError(f"the maps of rows {rows[:8]} hold NaN or infinity; there is nothing to be judged")
         if self.boxes is not None:
             self.boxes = [as_boxes(boxes) for boxes in self.boxes]
             if self.regions is None and len(self.boxes):
