@@ -35,6 +35,7 @@ _HOME = {
     "read_image": "sightline.data.images",
     "read_labels": "sightline.data.images",
     "studies": "sightline.studies",
+    "trust": "sightline.metrics.trust",
 }
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "read_image",
     "read_labels",
     "studies",
+    "trust",
 ]
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from sightline.explanation import Explanation
     from sightline.loading import load
     from sightline.metrics import evaluate, metrics
+    from sightline.metrics.trust import trust
     from sightline.registry import Paper
     from sightline.target import Attribute, Category, Contrast, Region, Similarity, each
 
