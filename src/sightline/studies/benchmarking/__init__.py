@@ -85,6 +85,7 @@ def plan_of(
     precision: str | None = None,
     backend: str = "auto",
     pictures: int = 24,
+    root: str | Path | None = None,
 ) -> Plan:
     """A checked plan; settings as for `benchmark`.
 
@@ -98,7 +99,7 @@ def plan_of(
     asked = [contender(m) for m in methods]
     there = {m.label for m in asked}
     asked += [m for c in controls if (m := contender(c, control=True)).label not in there]
-    records, root = _records(images)
+    records, folder = _records(images)
     plan = Plan(
         models=dict(models),
         records=records,
@@ -110,7 +111,7 @@ def plan_of(
         fit=fit,
         options=Options(precision=precision, backend=backend, progress=False),  # type: ignore[arg-type]
         pictures=pictures,
-        root=root,
+        root=folder if root is None else str(root),
     )
     check(plan)
     return plan
@@ -187,6 +188,7 @@ def benchmark(
     precision: str | None = None,
     backend: str = "auto",
     pictures: int = 24,
+    root: str | Path | None = None,
     overwrite: bool = False,
     progress: bool | Callable[[int, int], None] | None = None,
     announce: Callable[[str], object] | None = None,
@@ -214,6 +216,7 @@ def benchmark(
         precision: Of the metrics' forward passes; as for `sl.evaluate`.
         backend: What runs them; as for `sl.evaluate`.
         pictures: For how many images the folder gets small pictures of the maps.
+        root: The folder from which the rows name the images; by default the one that was given, if it was one.
         overwrite: Remove what an earlier run left in the folder.
         progress: Whether to show a bar, or what to call with (done, in all), images x methods; by default a bar on a
             terminal.
@@ -240,5 +243,6 @@ def benchmark(
         precision=precision,
         backend=backend,
         pictures=pictures,
+        root=root,
     )
     return run_plan(plan, out, overwrite=overwrite, progress=progress, announce=announce)

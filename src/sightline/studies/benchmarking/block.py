@@ -1,8 +1,9 @@
 """A block: a few images before one model. Its methods share one session, and so the forward passes of all metrics."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -239,10 +240,9 @@ def _single(trial: Trial, j: Judge, n: int) -> Judged:
 
 
 def _listed(values: Values) -> list[Judged]:
-    numbers: Callable[[float], float | None] = lambda v: None if v != v else v  # noqa: E731
     curves = [None] * len(values.status) if values.curve is None else values.curve.tolist()
     return [
-        (numbers(value), status, None, curve)
+        (None if math.isnan(value) else value + 0.0, status, None, curve)  # + 0.0 makes 0 of -0
         for value, status, curve in zip(values.value.tolist(), values.status, curves, strict=True)
     ]
 
