@@ -4,15 +4,20 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
 import sightline as sl
 from nets import ConvNet, Segmenter, images, seeded
+from sightline.cli import app
 from sightline.errors import InputError, MetricError
 from sightline.metrics import _verdicts as verdicts
 from sightline.metrics.trust import CONTROLS
+from sightline.report.trust import trust_page, write_trust
 
 QUICK = {"samples": 2, "steps": 4, "backend": "eager"}
 
@@ -262,3 +267,66 @@ def test_text_json_and_html():
     html = found._repr_html_()
     assert "&lt;cat&gt;" in html
     assert "<cat>" not in html
+
+
+def test_the_page_holds_the_card_and_fetches_nothing(tmp_path):
+    clf = classifier(labels=["<cat>", "dog", "owl", "bat", "emu"])
+    x = images(2)
+    out = sl.explain(clf, x, target=sl.each([0, 3]))
+    found = sl.trust(clf, x, out, **QUICK)
+    write_trust(tmp_path / "trust.html", found, out, x)
+    html = (tmp_path / "trust.html").read_text(encoding="utf-8")
+    assert len(trust_page(found, out, x).sections) == 4
+    for card in found:
+        for check in card.checks:
+            assert check.text in html
+    assert "&lt;cat&gt;" in html
+    assert "<cat>" not in html
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "https://" not in html
+
+
+NET = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(3)
+    body = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3), nn.ReLU())
+    return nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)), None, None, 24
+"""
+
+
+def test_the_shell_checks_every_map_and_goes_on(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "labels.txt").write_text("cat\ndog\nowl\n")
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(0, 255, (30, 24, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "photos" / f"p{i}.png")
+
+    def run(*more):
+        fixed = ["explain", tmp_path / "photos", "-m", f"python:{tmp_path / 'net.py'}:build", "--device", "cpu"]
+        labels = ["--labels", tmp_path / "labels.txt", "--out", tmp_path / "out"]
+        return CliRunner().invoke(app, list(map(str, [*fixed, *labels, *more])))
+
+    first = run("--method", "hires-cam", "--method", "edges", "--trust", "--seed", "7")
+    assert first.exit_code == 0, first.output
+    words = " ".join(first.stdout.split())
+    for method in ("hires-cam", "edges"):
+        for name in ("p0", "p1"):
+            folder = tmp_path / "out" / method / name
+            stored = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
+            (card,) = stored["cards"]
+            assert stored["protocol"]["seed"] == 7
+            assert card["method"] == method
+            assert card["summary"] in words
+            assert card["checks"][0]["text"] in (folder / "trust.html").read_text(encoding="utf-8")
+    assert "Do not rely on this map" in words  # edges know nothing of the network
+    again = run("--method", "hires-cam", "--method", "edges", "--trust", "--seed", "7")
+    assert again.exit_code == 0, again.output
+    assert "2 photos finished by an earlier run" in again.stderr
+    assert stored["cards"][0]["summary"] in " ".join(again.stdout.split())
+    without = run("--method", "hires-cam", "--method", "edges", "--seed", "7")
+    assert without.exit_code == 2
+    assert "trust was true and is now null" in without.output

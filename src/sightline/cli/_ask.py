@@ -70,6 +70,7 @@ def build_job(
         how=how,
         box=cut,
         batch=batch,
+        seed=seed,
     )
     job.note = _note(job, model)
     return job
@@ -145,7 +146,7 @@ def settings_of(
         "targets": list(texts),
         "signed": job.signed,
         "seed": seed,
-    }
+    } | ({"trust": True} if job.trust else {})
     versions = {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()}
     about = {"model_spec": model, "weights_file": weights, "device": device, "versions": versions}
     return settings, about

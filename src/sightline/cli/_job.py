@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sightline.cli import _sheets
 from sightline.cli._folder import SCORES, Folder, Record, key_of, stamp_of
+from sightline.cli._trust import keep, of_image
 from sightline.data.images import load_images
 from sightline.errors import InputError, ModelError, SightlineError, TargetError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.data.images import Box, How
     from sightline.explainers import Explainer
     from sightline.explanation import Explanation
+    from sightline.metrics.trust import Trust
     from sightline.target import AnyTarget
 
 Explanations = dict[str, "Explanation"]
@@ -41,6 +43,8 @@ class Job:
         batch: Photos a batch.
         note: The protocol in a line, for the sheets.
         signed: Show evidence against too, for methods with a sign.
+        trust: Check every map on its photo.
+        seed: Of these checks.
         folder: Where to; set once the settings are known.
         failed: Photos that could not be read or explained, with the reason.
         advance: Called with (photos done, seconds since the start of the work).
@@ -55,6 +59,8 @@ class Job:
     batch: int
     note: str = ""
     signed: bool = False
+    trust: bool = False
+    seed: int = 0
     folder: Folder = field(init=False)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     advance: Callable[[int, float], None] | None = None
@@ -77,10 +83,12 @@ class Job:
                 pixels = pixels.to(self.classifier.device)
                 for part, part_paths, found in self._explained(pixels, paths, strict=first):
                     predictions = predict(self.classifier, part)
+                    cards = self._checked(part, found)
                     self._collect(writing)
                     for i, path in enumerate(part_paths):
                         single = {method: _single(e, i) for method, e in found.items()}
-                        task = pool.submit(self._write, path, part[i].cpu(), single, predictions[i])
+                        mine = {method: of_image(c, i) for method, c in cards.items()}
+                        task = pool.submit(self._write, path, part[i].cpu(), single, predictions[i], mine)
                         writing.append((path, task))
                 if first:  # so that the time of the first batch tells all that a photo costs
                     self._collect(writing)
@@ -157,7 +165,20 @@ class Job:
     def _ask(self, pixels: Tensor) -> Explanations:
         return {method: explainer(pixels, self.target) for method, explainer in self.explainers.items()}
 
-    def _write(self, path: Path, pixels: Tensor, found: Explanations, predicted: Prediction) -> Record:
+    def _checked(self, pixels: Tensor, found: Explanations) -> "dict[str, Trust]":
+        """The trust cards of each method's maps, if they are asked for."""
+        if not self.trust:
+            return {}
+        from sightline.metrics.trust import trust
+
+        return {
+            method: trust(self.classifier, pixels, e, explainer=self.explainers[method], seed=self.seed)
+            for method, e in found.items()
+        }
+
+    def _write(
+        self, path: Path, pixels: Tensor, found: Explanations, predicted: Prediction, cards: "dict[str, Trust]"
+    ) -> Record:
         """All files of one photo, then its record; runs in a thread of its own."""
         name = self.folder.name(path)
         record: Record = {
@@ -175,6 +196,10 @@ class Job:
             signed = self.signed and explanation.signed
             explanation.save(self.folder.path / where, pixels=pixels[None], replace=True, signed=signed)
             record["rows"] += _rows(explanation, method, where, signed)
+            if method in cards:
+                record.setdefault("trust", {})[method] = keep(
+                    self.folder.path / where, cards[method], explanation, pixels[None]
+                )
         sheet = _sheets.photo_sheet(self.folder.path, pixels, record, list(found), self.note, self.signed)
         _sheets.write(self.folder.path / record["sheet"], sheet)
         return record

@@ -186,6 +186,16 @@ Signed = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+TrustCards = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Check every map on its photo: against controls, random weights, other classes and noise; the verdict in "
+        "words, and a card beside the maps. It takes some ten explanations and 80 passes a map. "
+        "Example: --method grad-cam --trust",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option(

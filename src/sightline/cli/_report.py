@@ -21,6 +21,7 @@ from rich.text import Text
 from sightline.cli._folder import key_of
 from sightline.cli._job import Job
 from sightline.cli._options import console
+from sightline.cli._trust import tell
 
 _SHOWN = 10
 
@@ -111,6 +112,7 @@ def summarise(job: Job, paths: Sequence[Path]) -> None:
         out.print(table)
         if len(records) > _SHOWN:
             out.print(f"and {len(records) - _SHOWN} more in {job.folder.path / 'explanations.csv'}", markup=False)
+    tell(out, records[:_SHOWN], job)
     out.print(f"{_many(len(records), 'photo')} explained: {_many(len(rows), 'map')} in {job.folder.path}", markup=False)
     empty = {m: sum(row["empty"] for row in rows if row["method"] == m) for m in job.explainers}
     if any(empty.values()):

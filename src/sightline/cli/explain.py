@@ -8,7 +8,7 @@ from sightline.cli import _options as options
 
 EPILOG = """What lies in the output folder:
 
-METHOD/PHOTO/maps.npz (raw maps), manifest.json (where they come from), overlay-0000.png (one a target); sl.Explanation.load("out/METHOD/PHOTO") reads them. sheets/PHOTO.png has the methods side by side, overview-001.png all photos page by page. explanations.csv has one line a photo, method and target; explain.json has the settings.
+METHOD/PHOTO/maps.npz (raw maps), manifest.json (where they come from), overlay-0000.png (one a target); sl.Explanation.load("out/METHOD/PHOTO") reads them. sheets/PHOTO.png has the methods side by side, overview-001.png all photos page by page. explanations.csv has one line a photo, method and target; explain.json has the settings. With --trust there are METHOD/PHOTO/trust.html and trust.json too.
 
 The same command again goes on where it was stopped. Exit codes: 0 all is well, 1 some photos failed, 2 an error, 130 interrupted.
 
@@ -43,6 +43,7 @@ def explain(
     seed: options.Seed = 0,
     out: options.Out = Path("out"),
     signed: options.Signed = False,
+    trust: options.TrustCards = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Explain photographs: raw maps, overlays and contact sheets of every method, a table, and a summary.
@@ -68,7 +69,7 @@ def explain(
         box=box,
         batch=batch,
     )
-    job.signed = signed
+    job.signed, job.trust = signed, trust
     settings, about = settings_of(job, model, weights, target or [], seed)
     with Folder(out, settings, about, overwrite=overwrite) as job.folder:
         left = announce(job, paths)
