@@ -59,6 +59,11 @@ def test_boxes_are_cut_off_with_their_image():
         place.mask(torch.ones(100, 100, dtype=torch.bool))
 
 
+def test_a_pixel_belongs_to_a_box_that_holds_its_centre():
+    mask = painted(torch.tensor([[0.5, 0.51, 2.49, 2.5]]), (4, 4))
+    assert mask.nonzero().tolist() == [[1, 0], [1, 1]]
+
+
 def test_boxes_are_checked_and_compared():
     assert as_boxes([]).shape == (0, 4)
     for wrong in ([[1, 2, 3]], [[3, 1, 2, 4]], [[1, 1, float("nan"), 4]], [1, 2, 3, 4], [[1, 2, 3, 4], [1]]):
@@ -332,6 +337,53 @@ def test_coco_files_that_are_none(tmp_path):
         annotations.coco(tmp_path / "images", path)[2]
 
 
+# CelebA
+
+
+def faces(folder: Path) -> Path:
+    for i in (1, 2, 4):
+        photo(folder / "img_align_celeba" / f"{i:06}.jpg", (22, 18))
+    lines = ["4", "Male Smiling Young "]
+    lines += [f"{i:06}.jpg {a:2d} {b:2d} {c:2d}" for i, a, b, c in ((1, 1, -1, 1), (2, -1, -1, 1), (3, 1, 1, 1),
+                                                                (4, -1, 1, -1))]  # fmt: skip
+    (folder / "list_attr_celeba.txt").write_text("\n".join(lines) + "\n")
+    (folder / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 2\n000003.jpg 2\n000004.jpg 2\n")
+    return folder
+
+
+def test_celeba_says_yes_and_no(tmp_path):
+    records = annotations.celeba(faces(tmp_path))
+    assert [r.path.name for r in records] == ["000001.jpg", "000002.jpg", "000004.jpg"]
+    assert dict(records[0].attributes) == {"Male": 1, "Smiling": 0, "Young": 1}
+    assert records[0].label is None
+    assert [f.path.name for f in records.failures] == ["000003.jpg"]
+    test = annotations.celeba(tmp_path, part="test", label="Smiling")
+    assert [(r.path.name, r.label) for r in test] == [("000002.jpg", 0), ("000004.jpg", 1)]
+    assert test.classes == ("not Smiling", "Smiling")
+
+
+def test_celeba_that_is_not_in_order(tmp_path):
+    faces(tmp_path)
+    with pytest.raises(InputError, match="no attribute 'Happy'; it has Male, Smiling, Young"):
+        annotations.celeba(tmp_path, label="Happy")
+    with pytest.raises(InputError, match="part must be 'train', 'valid', 'test' or None"):
+        annotations.celeba(tmp_path, part="val")
+    with pytest.raises(InputError, match="no image of the part 'valid'"):
+        annotations.celeba(tmp_path, part="valid")
+    with pytest.raises(InputError, match="has none of the 4 images"):
+        annotations.celeba(tmp_path, images="img_celeba")
+    listed = tmp_path / "list_attr_celeba.txt"
+    listed.write_text(listed.read_text().replace("000002.jpg -1 -1", "000002.jpg -1  2"))
+    with pytest.raises(InputError, match="line 4 must be a file and 3 times 1 or -1"):
+        annotations.celeba(tmp_path)
+    listed.write_text("4\n")
+    with pytest.raises(InputError, match="must have a count"):
+        annotations.celeba(tmp_path)
+    listed.unlink()
+    with pytest.raises(InputError, match=r"list_attr_celeba\.txt: could not be read"):
+        annotations.celeba(tmp_path)
+
+
 # Tables
 
 
@@ -525,3 +577,7 @@ def test_real_folders(assets: Path) -> None:
     sample = annotations.imagenet(assets / "imagenet_sample", classes=assets / "imagenet_classes.csv")
     assert len(sample) == 300
     assert len({r.label for r in sample}) == 300
+    celeba = annotations.celeba(assets / "celeba")
+    parts = [len(annotations.celeba(assets / "celeba", part=p)) for p in ("train", "valid", "test")]
+    assert (len(celeba), parts) == (8000, [6000, 800, 1200])
+    assert np.mean([r.attributes["Male"] for r in celeba]) == pytest.approx(0.42, abs=0.01)

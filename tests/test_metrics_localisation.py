@@ -96,6 +96,14 @@ def test_regions_equal_their_definition(polarity, side):
         assert got == pytest.approx(wanted, abs=1e-6)
 
 
+def test_a_miss_by_the_tolerance_is_a_miss():
+    maps, M = torch.zeros(2, SIDE, SIDE), torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
+    maps[0, 5, 8], maps[1, 5, 7] = 1, 1
+    M[:, 5, 5] = True  # 3 and 2 pixels away
+    found = judge(maps, [("pointing-game", {"tolerance": t}) for t in (2, 3, 3.1)], M)
+    assert [v.value.tolist() for _, _, v in found.records] == [[0, 0], [0, 1], [1, 1]]
+
+
 def test_ranks_equal_their_definition():
     maps, M = signed_maps().abs() + 0.1, blobs()  # no two values are equal
     found = judge(maps, ["relevance-rank", ("top-k-intersection", {"k": 20}), ("iou", {"rule": "area"})], M)

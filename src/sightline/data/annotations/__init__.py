@@ -11,6 +11,7 @@ cropping.
 
 from sightline.data.annotations._shapes import MaskFile, Polygons, Runs, Shape, Union
 from sightline.data.annotations.batches import Batch, Batches, load
+from sightline.data.annotations.celeba import celeba
 from sightline.data.annotations.coco import coco
 from sightline.data.annotations.folders import folders
 from sightline.data.annotations.imagenet import imagenet
@@ -28,6 +29,7 @@ __all__ = [
     "Sample",
     "Shape",
     "Union",
+    "celeba",
     "coco",
     "folders",
     "imagenet",
