@@ -275,8 +275,6 @@ score, as a share of the score. What is missing is on the account in every case:
 
 - `montavon` has an eps of a quarter of the values' size in the middle third of the network, and that keeps its share.
 - `attn-lrp` expands each softmax at its inputs; the constant of the expansion is booked as bias.
-- `epsilon-alpha2-beta1` divides by the negative contributions alone. In depthwise convolutions these may be few and
-  tiny, and then eps takes part of the share.
 
 """
 
