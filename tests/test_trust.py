@@ -235,7 +235,7 @@ def test_verdicts_at_their_limits():
     luck = {"uniform": 0.1, "random": 0.2, "centre": 0.3, "edges": 0.0}
     assert verdicts.on_controls(0.4, luck, 0.9).verdict == "pass"
     assert verdicts.on_controls(0.3, luck, 0.9).verdict == "doubt"  # as good is not better
-    assert "but centre explains this image as well" in verdicts.on_controls(0.25, luck, 0.9).text
+    assert "but the control centre explains this image as well" in verdicts.on_controls(0.25, luck, 0.9).text
     assert verdicts.on_controls(0.15, luck, 0.9).verdict == "fail"
     assert verdicts.on_controls(0.4, luck, 0.04).verdict == "not checked"
     assert verdicts.on_controls(0.4, luck, math.nan).verdict == "not checked"

@@ -46,20 +46,23 @@ def keep(folder: Path, found: "Trust", explanation: "Explanation", pixels: Tenso
 
 def tell(out: "Console", records: Sequence[Record], job: "Job") -> None:
     """Print the cards of some photos."""
+    from rich.table import Table
     from rich.text import Text
 
     from sightline.metrics._verdicts import TITLES
 
-    width = max(map(len, TITLES.values()))
     for record in records:
         for cards in record.get("trust", {}).values():
             for card in cards:
                 head = f"{record['name']}, {card['target']} (p = {card['probability']:.3f}), {card['method']}: "
-                out.print(Text(head) + Text(card["summary"], style=_COLOURS[card["verdict"]]))
+                out.print(Text(head).append(card["summary"], style=_COLOURS[card["verdict"]]))
+                checks = Table.grid(padding=(0, 2, 0, 1))
+                for _ in range(3):
+                    checks.add_column()
                 for check in card["checks"]:
-                    line = Text(f"  {TITLES[check['name']]:{width}}  ")
-                    line.append(f"{check['verdict']:11}", style=_COLOURS[check["verdict"]])
-                    out.print(line + Text(f"  {check['text']}"))
+                    verdict = Text(check["verdict"], style=_COLOURS[check["verdict"]])
+                    checks.add_row(Text(TITLES[check["name"]]), verdict, Text(check["text"]))
+                out.print(checks)
+                out.print()
     if any("trust" in record for record in records):
-        where = job.folder.path / "METHOD" / "PHOTO"
-        out.print(f"The cards with pictures are {where / 'trust.html'}", markup=False)
+        out.print(f"The cards with pictures: {job.folder.path / 'METHOD' / 'PHOTO' / 'trust.html'}", markup=False)

@@ -104,7 +104,8 @@ def on_controls(score: float, others: Mapping[str, float], span: float) -> Check
     if {"uniform", "random"} & set(ahead):
         text = f"It finds what matters no better than luck does on this image {figures}."
         return Check(name="controls", verdict="fail", text=text, numbers=numbers)
-    text = f"It beats luck, but {_listed(ahead)} explain{'s' if len(ahead) == 1 else ''} this image as well {figures}."
+    those = f"the control {ahead[0]} explains" if len(ahead) == 1 else f"the controls {_listed(ahead)} explain"
+    text = f"It beats luck, but {those} this image as well {figures}."
     return Check(name="controls", verdict="doubt", text=text, numbers=numbers)
 
 
