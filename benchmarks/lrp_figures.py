@@ -1,9 +1,10 @@
 """Composites on real networks and photographs: a montage to look at, class swap and cascading randomisation.
 
-    python benchmarks/lrp_figures.py ASSETS OUT [--photographs 10] [--networks ...] [--montage-only]
+    python benchmarks/lrp_figures.py ASSETS OUT [--photographs 10] [--networks ...] [--montage-only] [--figure FILE]
 
 ASSETS is the folder of networks and photographs that the `real` tests use; the montage is written to OUT (the terms of
-the photographs keep it out of the repository), the numbers are printed as the table of the how-to on LRP.
+the photographs keep it out of the repository), the numbers are printed as the table of the how-to on LRP and drawn
+into FILE, for which matplotlib is needed.
 """
 
 import argparse
@@ -60,6 +61,35 @@ def randomised(net: nn.Module, share: float) -> nn.Module:
     return net
 
 
+SHARES = (0.0, 0.25, 0.5, 1.0)
+
+
+def draw(results: dict[tuple[str, str], list[float]], file: Path) -> None:
+    """For each network how alike maps stay for the runner-up (left end) and as layers are drawn anew."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    networks = list(dict.fromkeys(name for name, _ in results))
+    figure, axes = plt.subplots(1, len(networks), figsize=(5.4 * len(networks), 4.2), sharey=True, squeeze=False)
+    places = range(len(SHARES) + 2)
+    for ax, network in zip(axes[0], networks, strict=True):
+        for composite in COMPOSITES:
+            swap, *fall = results[network, composite]
+            (line,) = ax.plot(places[1:], [1.0, *fall], "o-", label=composite)
+            ax.plot(places[0], swap, "D", color=line.get_color())
+        ax.set(title=network, ylim=(-0.1, 1.03))
+        ax.set_xticks(places, ["runner-up", "as trained", "last layer", "last 25 %", "last 50 %", "all layers"])
+        ax.tick_params(axis="x", rotation=30)
+        ax.grid(alpha=0.25)
+    axes[0, 0].set_ylabel("rank correlation with the map of the decision")
+    axes[0, -1].legend(fontsize=8)
+    figure.tight_layout()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+
+
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("assets", type=Path)
@@ -67,7 +97,9 @@ def main() -> None:
     options.add_argument("--photographs", type=int, default=10)
     options.add_argument("--networks", nargs="+", default=list(NETWORKS))
     options.add_argument("--montage-only", action="store_true")
+    options.add_argument("--figure", type=Path)
     given = options.parse_args()
+    results: dict[tuple[str, str], list[float]] = {}
     warnings.simplefilter("ignore", SightlineWarning)
     pixels = photographs(given.assets, given.photographs)
     for name in given.networks:
@@ -76,8 +108,7 @@ def main() -> None:
         clf = sl.Classifier(net, **ask)
         order = clf(pixels).argsort(1, descending=True)
         top, other = ([sl.Category(int(c)) for c in order[:, k]] for k in (0, 1))
-        shares = (0.0, 0.25, 0.5, 1.0)
-        broken = [sl.Classifier(randomised(load(given.assets, name)[0], s), **ask) for s in shares]
+        broken = [sl.Classifier(randomised(load(given.assets, name)[0], s), **ask) for s in SHARES]
         columns = []
         for composite in COMPOSITES:
             maps = sl.explain(clf, pixels, method="lrp", composite=composite, target=top)
@@ -87,6 +118,7 @@ def main() -> None:
             swap = sl.explain(clf, pixels, method="lrp", composite=composite, target=other)
             fall = [sl.explain(b, pixels, method="lrp", composite=composite, target=top).maps for b in broken]
             figures = [alike(maps.maps, swap.maps), *(alike(maps.maps, f) for f in fall)]
+            results[name, composite] = figures
             lost = statistics.median((1 - maps.maps.sum((1, 2)) / maps.score).tolist())
             print(
                 f"| {name} | {composite} | " + " | ".join(f"{f:.2f}" for f in figures) + f" | {lost:.0%} |", flush=True
@@ -94,6 +126,8 @@ def main() -> None:
         rows = [[picture.cell(p), *(_paint(c[i]) for c in columns)] for i, p in enumerate(pixels)]
         sheet = picture.contact_sheet(rows, column_titles=["photograph", *COMPOSITES], side=180)
         picture.write_png(given.out / f"lrp-{name}.png", sheet)
+    if given.figure is not None:
+        draw(results, given.figure)
 
 
 def smooth(maps: Tensor) -> Tensor:
