@@ -288,3 +288,10 @@ def test_bad_input_is_told():
         statistics.compare(rows_of({"a": [1.0]}), against=["z"])
     with pytest.raises(InputError, match="0 <= successes <= trials"):
         statistics.wilson(3, 2)
+
+
+def test_zeros_by_chance_are_no_rate():
+    """Average drop of the control uniform is 0 on every image: this is no rate of 0 out of n."""
+    found = statistics.table(rows_of({"uniform": [0.0] * 9, "a": [0.1 * i for i in range(9)]}), resamples=50)
+    assert found["interval"].to_list() == ["percentile"] * 2
+    assert found.filter(method="uniform").select("low", "high").row(0) == (0, 0)

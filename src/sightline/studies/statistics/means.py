@@ -37,7 +37,7 @@ class Sums:
         images: What each line stands for.
         total: (images, cells) sums of values.
         count: (images, cells) how many values.
-        binary: (cells,) all values are 0 or 1, one an image: a plain rate.
+        binary: (cells,) all values of the metric are 0 or 1, one an image: a plain rate.
     """
 
     cells: tuple[tuple[str, str, str], ...]
@@ -108,7 +108,9 @@ def sums(rows: pl.DataFrame, statuses: Sequence[str] = ("ok",)) -> Sums:
     j = np.array([where[cell] for cell in grouped.select(CELL).iter_rows()], dtype=int)
     total[i, j], count[i, j] = grouped["total"].to_numpy(), grouped["count"].to_numpy()
     np.logical_and.at(binary, j, grouped["rate"].to_numpy() & (count[i, j] == 1))
-    return Sums(cells, images, total, count, binary & (count.sum(0) > 0))
+    rates = {cell[2] for cell in cells} - {cell[2] for cell, rate in zip(cells, binary, strict=True) if not rate}
+    plain = np.array([cell[2] in rates for cell in cells])  # all zeros by chance are no rate
+    return Sums(cells, images, total, count, plain & (count.sum(0) > 0))
 
 
 def table(
@@ -126,8 +128,8 @@ def table(
         rows: Tidy rows of a run.
         resamples: Of the bootstrap over images.
         level: Of the intervals.
-        interval: `percentile`, or `bca` (bias-corrected and accelerated; Efron, 1987). A rate (all values 0 or 1, one
-            an image) has Wilson's interval: a bootstrap of 0 out of n would be a point.
+        interval: `percentile`, or `bca` (bias-corrected and accelerated; Efron, 1987). A rate (a metric whose
+            values are all 0 or 1, one an image) has Wilson's interval: a bootstrap of 0 out of n would be a point.
         seed: Of the bootstrap.
         statuses: Which rows count; ("ok", "empty", "flat") includes maps without content, as some papers do.
 

@@ -1,0 +1,155 @@
+"""What `sightline bench` does with what was typed, and what it says at the end."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from sightline.cli._ask import read_settings
+from sightline.cli._options import console, load_classifier
+from sightline.errors import InputError
+from sightline.studies.benchmarking import METRICS, Benchmark, plan_of, run_plan
+from sightline.studies.benchmarking.plan import Plan
+from sightline.studies.benchmarking.reading import read_data, read_plan, read_target
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SHOWN, _RESAMPLES = 20, 2000
+
+
+def from_file(path: Path, limit: int | None) -> tuple[Plan, Path | None]:
+    """The plan of a TOML file, and its folder."""
+    arguments, out = read_plan(path)
+    arguments["images"] = arguments["images"][:limit]
+    return plan_of(**arguments), Path(out) if out else None
+
+
+def from_options(
+    model: str | None,
+    given: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    methods: Sequence[str] | None,
+    metrics: Sequence[str] | None,
+    texts: Sequence[str],
+    targets: Sequence[str],
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    batch: int,
+    fit: Any,
+) -> tuple[Plan, None]:
+    """The plan of what was typed.
+
+    Raises:
+        SightlineError: What cannot be used; the text names it.
+    """
+    from sightline import registry
+    from sightline.metrics.metric import find
+
+    if model is None:
+        raise InputError("name a model with --model, or a plan with --plan")
+    asked, judges = list(methods or ["grad-cam"]), list(metrics or METRICS)
+    found = {name: registry.find(name) for name in asked}
+    for name in judges:
+        find(name)
+    settings = read_settings(texts, [*asked, *judges])
+    records, root = read_data({k: v for k, v in data.items() if v is not None}, "the command")
+    classifier = load_classifier(model, **given)
+    looks = {name: layers for name in asked if layers and found[name].needs & {"features", "layer"}}
+    plan = plan_of(
+        {_short(model): classifier},
+        records,
+        methods=[{"name": n, "layer": list(looks[n]) if n in looks else None, **settings[n]} for n in asked],
+        metrics=[{"name": n, **settings[n]} for n in judges],
+        target=read_target(targets, classifier),
+        seeds=seeds,
+        batch=batch,
+        fit=fit,
+        root=root,
+    )
+    return plan, None
+
+
+def _short(model: str) -> str:
+    """`torchvision:resnet50` -> `resnet50`, `python:nets/a.py:build:small` -> `small`."""
+    return re.sub(r"[^\w.+-]+", "-", Path(model.rpartition(":")[2]).name) or "model"
+
+
+def work(plan: Plan, out: Path, *, overwrite: bool) -> bool:
+    """Run a plan, and print its table.
+
+    Returns:
+        Whether some rows are errors.
+
+    Raises:
+        KeyboardInterrupt: Again, with what to do.
+    """
+    note = console(stderr=True)
+    methods = [m.label for m in plan.methods if not m.control]
+    note.print(
+        f"{len(plan.records):,} images x {len(plan.models)} models x {len(methods)} methods and "
+        f"{len(plan.methods) - len(methods)} controls, {len(plan.judges)} metrics -> {out}",
+        markup=False,
+    )
+    for failure in (getattr(plan.records, "failures", None) or [])[:_SHOWN]:
+        note.print(f"{failure.path}: {failure.reason}", markup=False, style="yellow")
+    try:
+        found = run_plan(plan, out, overwrite=overwrite, announce=lambda line: note.print(line, markup=False))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"what is finished is in {out}; the same command goes on") from stop
+    return _summarise(found, console())
+
+
+def _summarise(found: Benchmark, out: "Console") -> bool:
+    from sightline.studies import statistics
+
+    rows, manifest = found.rows(), found.manifest
+    cells = statistics.table(rows, resamples=_RESAMPLES)
+    beats = found.against_controls(resamples=_RESAMPLES)
+    behind = {(r["model"], r["method"], r["metric"]) for r in beats.iter_rows(named=True) if not r["beats"]}
+    for model in manifest["models"]:
+        out.print(_table(model, cells.filter(model=model), manifest, behind))
+    out.print("mean [95 % interval over images]; * does not beat every control beyond the interval", markup=False)
+    switches = {k: v for k, v in manifest["protocol"].items() if isinstance(v, str | int)}
+    out.print("; ".join(f"{k}: {v}" for k, v in switches.items()), style="dim", markup=False)
+    counted = rows.group_by("status").len().sort("status")
+    out.print("rows: " + ", ".join(f"{n:,} {s}" for s, n in counted.iter_rows()) + f" in {found.path}", markup=False)
+    errors = rows.filter(status="error").unique(["model", "image", "method", "error"], maintain_order=True)
+    red = console(stderr=True)
+    for row in errors.head(_SHOWN).iter_rows(named=True):
+        red.print(f"[red]{escape(row['image'])}, {escape(row['method'])}: {escape(row['error'])}[/red]")
+    if len(errors) > _SHOWN:
+        red.print(f"[red]and {len(errors) - _SHOWN} more[/red]")
+    return len(errors) > 0
+
+
+def _table(model: str, cells: pl.DataFrame, manifest: Mapping[str, Any], behind: set[tuple[str, str, str]]) -> Table:
+    table = Table(title=model, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for metric in manifest["metrics"]:
+        arrow = "↑" if metric["direction"] == "up" else "↓"
+        table.add_column(f"{escape(metric['label'])} {arrow}", justify="right")
+    known = {(c["method"], c["metric"]): c for c in cells.iter_rows(named=True)}
+    for method in sorted(manifest["methods"], key=lambda m: m["control"]):
+        label = method["label"]
+        texts = []
+        for metric in manifest["metrics"]:
+            cell = known.get((label, metric["label"]))
+            mark = "*" if (model, label, metric["label"]) in behind else ""
+            texts.append(_cell(cell) + mark if cell else "-")
+        table.add_row(escape(label), *texts, style="dim" if method["control"] else None)
+    return table
+
+
+def _cell(cell: Mapping[str, Any]) -> str:
+    if cell["mean"] is None:
+        return "-"
+    if cell["low"] is None:
+        return f"{cell['mean']:.3f}"
+    return escape(f"{cell['mean']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]")

@@ -1,0 +1,132 @@
+"""A plan from a TOML file."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.classifier import BlackBox, Classifier
+from sightline.data import annotations
+from sightline.data.annotations import Record
+from sightline.data.images import find_images
+from sightline.errors import InputError
+from sightline.loading import load
+from sightline.target import AnyTarget, Attribute, Category, Each, Region, Target, each, parse
+
+MODEL = ("model", "weights", "labels", "decision", "mean", "std", "size", "precision", "device")
+SETTINGS = ("methods", "metrics", "controls", "seeds", "batch", "fit", "precision", "backend", "pictures")
+FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
+    "folders": (annotations.folders, ("root", "classes")),
+    "imagenet": (annotations.imagenet, ("images", "boxes", "classes", "first_pixel")),
+    "coco": (annotations.coco, ("images", "instances", "classes", "crowds")),
+    "manifest": (annotations.manifest, ("table", "root", "classes", "attributes")),
+}
+
+
+def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
+    """Arguments of `plan_of` and the run's folder from a plan.
+
+        out = "runs/first"
+        methods = ["grad-cam", { name = "rise", masks = 2000 }]
+        metrics = ["average-drop", { name = "insertion", steps = 50 }]
+        target = "predicted"            # or a list: ["attribute:Smiling:+1", "attribute:Smiling:-1"]
+        [models.resnet50]
+        model = "torchvision:resnet50"
+        weights = "resnet50.pth"
+        [data]
+        images = ["photos/"]            # or format = "folders", "imagenet", "coco", "manifest" with their settings
+        limit = 300
+
+    Files are looked for from the current folder, as in the shell.
+
+    Raises:
+        InputError: The file cannot be read, or has a key that no plan has; the text names it.
+        ModelError: A model that cannot be loaded.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            given = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as reason:
+        raise InputError(f"{path}: the plan cannot be read ({reason})") from reason
+    _known(given, (*SETTINGS, "out", "target", "models", "data"), str(path))
+    named = given.get("models", {})
+    if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()) or not named:
+        raise InputError(f"{path}: name at least one model: [models.NAME] with model = ...")
+    records, root = read_data(given.get("data", {}), str(path))
+    models = {name: _model(values, f"{path}: models.{name}") for name, values in named.items()}
+    first = next(iter(models.values()))
+    arguments = {k: v for k, v in given.items() if k in SETTINGS}
+    return {
+        "models": models,
+        "images": records,
+        "target": read_target(given.get("target"), first),
+        "root": root,
+        **arguments,
+    }, given.get("out")
+
+
+def _model(values: Mapping[str, Any], where: str) -> Classifier | BlackBox:
+    _known(values, MODEL, where)
+    if "model" not in values:
+        raise InputError(f"{where} has no entry model, such as torchvision:resnet50")
+    settings = dict(values)
+    size = settings.get("size")
+    settings["size"] = tuple(size) if isinstance(size, list) else size
+    return load(settings.pop("model"), **settings)
+
+
+def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], str | None]:
+    """Records and the folder that their paths are told from.
+
+    Raises:
+        InputError: An unknown format or key, or what the reader of the format says.
+    """
+    given = dict(values)
+    limit, form = given.pop("limit", None), given.pop("format", "images")
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InputError(f"{where}: limit must be a number of images, 1 or more, not {limit!r}")
+    records: Sequence[Record]
+    if form == "images":
+        _known(given, ("images",), f"{where}: data")
+        found = given.get("images") or []
+        single = found if isinstance(found, str) else found[0] if len(found) == 1 else None
+        records = [Record(path=path) for path in find_images(found)] if found else []
+        root = str(Path(single).expanduser()) if single and Path(single).expanduser().is_dir() else None
+    else:
+        if form not in FORMATS:
+            raise InputError(f"{where}: the format of data must be images, {', '.join(FORMATS)}, not {form!r}")
+        read, keys = FORMATS[form]
+        _known(given, keys, f"{where}: data")
+        try:
+            records = read(**given)
+        except TypeError as reason:
+            raise InputError(f"{where}: data of format {form} takes {', '.join(keys)}: {reason}") from reason
+        place = given.get("root") or given.get("images")
+        root = str(place or Path(given["table"]).parent)
+    if not len(records):
+        raise InputError(f"{where}: data names no images; write [data] with images = [...]")
+    return records[:limit], root
+
+
+def read_target(texts: str | Sequence[str] | None, classifier: Classifier | BlackBox) -> AnyTarget:
+    """One target, or several for each image, as they are typed in a shell."""
+    parsed = [parse(text) for text in ([texts] if isinstance(texts, str) else texts or [])]
+    if len(parsed) < 2:
+        return parsed[0] if parsed else None
+    items: list[Target | int | str] = []
+    for target in parsed:
+        if isinstance(target, Each):
+            items += target.items
+        elif isinstance(target, Target | int | str):
+            items.append(target)
+        else:
+            made: dict[str, Target] = {"binary": Attribute(), "segmentation": Region()}
+            items.append(made.get(classifier.decision, Category()))
+    return each(items)
+
+
+def _known(given: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    strange = next((key for key in given if key not in keys), None)
+    if strange is not None:
+        raise InputError(f"{where}: there is no {strange!r}; known are {', '.join(keys)}")
