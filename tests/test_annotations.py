@@ -1,6 +1,8 @@
 """Images with boxes, masks and labels: the layouts of the field, and annotations that follow their images."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -468,6 +470,79 @@ def test_tables_that_cannot_be_used(tmp_path):
         annotations.manifest(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="cannot be read as a table"):
         annotations.manifest(tmp_path / "none.parquet")
+
+
+# Shards
+
+
+def shard(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_shards_hold_what_the_files_hold(tmp_path):
+    image = photo(tmp_path / "x.png", (10, 12)).read_bytes()
+    Image.fromarray(np.eye(10, 12, dtype=np.uint8)).save(tmp_path / "m.png")
+    facts = {"label": 3, "boxes": [[1, 2, 5, 6]], "smiling": True, "age": 40, "caption": "a face", "score": 0.5}
+    shard(tmp_path / "b-01.tar", {"d/7.PNG": image, "d/7.json": json.dumps(facts).encode()})
+    files = {"0.png": image, "0.cls": b"5", "0.mask.png": (tmp_path / "m.png").read_bytes(), "README": b"no sample",
+             "1.png": image, "2.txt": b"a caption"}  # fmt: skip
+    shard(tmp_path / "b-00.tar", files)
+    plain = Record(path=tmp_path / "x.png").load(8).pixels
+    for given in (tmp_path, str(tmp_path / "b-*.tar"), [tmp_path / "b-00.tar", tmp_path / "b-01.tar"]):
+        records = annotations.shards(given)
+        assert [r.path.relative_to(tmp_path).as_posix() for r in records] == [
+            "b-00.tar/0.png",
+            "b-00.tar/1.png",
+            "b-01.tar/d/7.png",
+        ]
+        assert [r.label for r in records] == [5, None, 3]
+        assert dict(records[2].attributes) == {"smiling": 1, "age": 40}
+        assert records[2].boxes.tolist() == [[1, 2, 5, 6]]
+        assert [f.path.name for f in records.failures] == ["2"]
+        (batch,) = annotations.load(records, size=8)
+        assert all(torch.equal(pixels, plain) for pixels in batch.pixels)
+        region = records[0].load((10, 12), how="squash").region
+        assert region.nonzero().tolist() == [[i, i] for i in range(10)]
+
+
+def test_shards_that_are_broken(tmp_path):
+    image = photo(tmp_path / "x.png", (40, 40)).read_bytes()
+    whole = shard(tmp_path / "a.tar", {"0.png": image, "1.png": image, "2.png": b"no image", "2.cls": b"x"})
+    records = annotations.shards(whole)
+    with pytest.raises(InputError, match=r"a\.tar/2\.png: invalid literal"):
+        records[2]
+    batches = annotations.load(records, size=8, on_error="collect")
+    assert sum(len(b.records) for b in batches) == 2
+    assert [f.path.name for f in batches.failures] == ["2.png"]
+
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole.read_bytes()[: 512 + 2 * len(image)])  # ends in the second image
+    records = annotations.shards(cut)
+    assert [r.path.name for r in records] == ["0.png"]
+    assert "ends early" in records.failures[0].reason
+    whole.write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.tar: is truncated"):
+        annotations.Member(whole, 512, 9).read()
+
+    with tarfile.open(tmp_path / "z.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "x.png")
+    for wrong, reason in (
+        (tmp_path / "z.tar.gz", "is no tar file, or a compressed one"),
+        (tmp_path / "none.tar", "there is no tar file"),
+        (shard(tmp_path / "t.tar", {"0.txt": b"words"}), "has no image, only txt"),
+        (shard(tmp_path / "e.tar", {}), "hold no samples"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            annotations.shards(wrong)
+    for data in (b"[]", b"{", b'{"label": -1}', b'{"label": "cat"}', b'{"boxes": [[5, 5, 1, 1]]}'):
+        records = annotations.shards(shard(tmp_path / "j.tar", {"0.png": image, "0.json": data}))
+        with pytest.raises(InputError, match=r"j\.tar/0\.png: "):
+            records[0]
 
 
 # Batches

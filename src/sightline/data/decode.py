@@ -1,8 +1,10 @@
 """One image file into pixels: upright, three channels, and never a broken file in silence."""
 
+import io
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,13 +22,17 @@ class _UnusableError(Exception):
     """A reason of ours, before the name of the file is put in front of it."""
 
 
-def read_image(path: str | os.PathLike[str]) -> Tensor:
+def read_image(path: str | os.PathLike[str], *, data: bytes | None = None) -> Tensor:
     """Read one image file: upright, three channels, nothing cut or resized.
 
     The EXIF orientation is applied. Transparency is composited on white. Greyscale is repeated over the channels.
     16-bit greyscale is divided by 65535; 32-bit integer and float images are scaled by the smallest usual range that
     holds them (1 for floats, 255, 65535). CMYK is converted without its colour profile, and 16-bit *colour* PNGs
     come at 8 bits (both as Pillow does). Of an animation the first frame is read.
+
+    Args:
+        path: The file.
+        data: What the file holds, where it was read already or lies in an archive; `path` then only names it.
 
     Returns:
         (3, H, W) float32 in [0, 1], contiguous.
@@ -36,30 +42,32 @@ def read_image(path: str | os.PathLike[str]) -> Tensor:
     """
     path = Path(path)
     try:
-        return _decode(path)
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
+            message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: truncated images pass unnoticed; set it to False"
+            warnings.warn(message, SightlineWarning, stacklevel=2)
+        if data is not None:
+            return _decode(io.BytesIO(data), path)
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise _UnusableError("is a folder or a device, not a file; folders are searched by find_images")
+        with path.open("rb") as file:
+            return _decode(file, path)
     except SightlineWarning:  # a user may have turned warnings into errors
         raise
     except Exception as error:
         raise InputError(f"{path}: {_reason(error)}") from error
 
 
-def _decode(path: Path) -> Tensor:
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise _UnusableError("is a folder or a device, not a file; folders are searched by find_images")
-    if ImageFile.LOAD_TRUNCATED_IMAGES:
-        message = "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is on: truncated images pass unnoticed; set it to False"
-        warnings.warn(message, SightlineWarning, stacklevel=3)
-    with path.open("rb") as file:
-        if not file.read(1):
-            raise _UnusableError("is empty (0 bytes); copy or download it again")
-        file.seek(0)
-        with Image.open(file) as image:
-            image.load()
-            if image.format == "JPEG":
-                file.seek(0)
-                _check_jpeg_end(file.read())
-            pixels = _rgb(image)
-            flips = _orientation(image, path)  # after loading: Pillow turns TIFFs upright by itself
+def _decode(file: BinaryIO, path: Path) -> Tensor:
+    if not file.read(1):
+        raise _UnusableError("is empty (0 bytes); copy or download it again")
+    file.seek(0)
+    with Image.open(file) as image:
+        image.load()
+        if image.format == "JPEG":
+            file.seek(0)
+            _check_jpeg_end(file.read())
+        pixels = _rgb(image)
+        flips = _orientation(image, path)  # after loading: Pillow turns TIFFs upright by itself
     if flips is None:
         return pixels
     transposed, axes = flips

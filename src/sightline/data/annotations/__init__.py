@@ -9,6 +9,7 @@ A reader gives `Records`, a lazy sequence; `load` decodes, and brings boxes and 
 cropping.
 """
 
+from sightline.data.annotations._members import Member
 from sightline.data.annotations._shapes import MaskFile, Polygons, Runs, Shape, Union
 from sightline.data.annotations.batches import Batch, Batches, load
 from sightline.data.annotations.celeba import celeba
@@ -17,11 +18,13 @@ from sightline.data.annotations.folders import folders
 from sightline.data.annotations.imagenet import imagenet
 from sightline.data.annotations.manifest import manifest
 from sightline.data.annotations.record import Record, Records, Sample
+from sightline.data.annotations.shards import shards
 
 __all__ = [
     "Batch",
     "Batches",
     "MaskFile",
+    "Member",
     "Polygons",
     "Record",
     "Records",
@@ -35,4 +38,5 @@ __all__ = [
     "imagenet",
     "load",
     "manifest",
+    "shards",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sightline.data.annotations._members import Member
 from sightline.data.decode import read_image
 from sightline.errors import InputError
 
@@ -65,9 +66,10 @@ class Runs:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """An image of the size of the photograph; what is not black is inside."""
+    """An image of the size of the photograph; what is not black is inside. It may lie in an archive."""
 
     path: Path
+    member: Member | None = None
 
     def pixels(self, height: int, width: int) -> Tensor:
         """(height, width) bool.
@@ -75,7 +77,7 @@ class MaskFile:
         Raises:
             InputError: The file cannot be read, or has another size.
         """
-        mask = read_image(self.path).amax(0) > 0
+        mask = read_image(self.path, data=self.member.read() if self.member else None).amax(0) > 0
         if tuple(mask.shape) != (height, width):
             has = f"{mask.shape[0]} high and {mask.shape[1]} wide"
             raise InputError(f"{self.path}: the mask is {has}, its image {height} and {width}; save them alike")

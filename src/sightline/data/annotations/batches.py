@@ -111,7 +111,7 @@ def load(
     """Read annotated images lazily, in order, in batches of one size; boxes and masks follow their images.
 
     Args:
-        records: What `folders`, `imagenet`, `coco`, `celeba` or `manifest` give, or any sequence of records.
+        records: What `folders`, `imagenet`, `coco`, `celeba`, `manifest` or `shards` give, or any sequence of records.
         size: The side, or (height, width), in pixels; with `how`, `box` and `crop` as in `sightline.data.images.fit`.
         how: ``crop``, ``squash`` or ``pad``.
         box: What is cut out of every image first.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, overload
 import torch
 from torch import Tensor
 
+from sightline.data.annotations._members import Member
 from sightline.data.annotations._shapes import Shape
 from sightline.data.boxes import painted
 from sightline.data.fitting import Box, How, Size, placement
@@ -43,6 +44,7 @@ class Record:
         mask: `mask.pixels(height, width)` gives (H, W) bool; None where there is none.
         attributes: Further labels by name.
         size: (height, width) of the image for which it was annotated, where the annotation says so.
+        member: Where the image lies in an archive; `path` then names it and is no file.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Record:
     mask: Shape | None = None
     attributes: Mapping[str, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
+    member: Member | None = None
 
     def load(self, size: Size, *, how: How = "crop", box: Box | None = None, crop: float = 224 / 256) -> Sample:
         """Read the image and fit it with its boxes and its mask; settings as in `sightline.data.images.fit`.
@@ -59,7 +62,7 @@ class Record:
         Raises:
             InputError: The image or the mask cannot be read, or was annotated at another size; the text names it.
         """
-        pixels = read_image(self.path)
+        pixels = read_image(self.path, data=self.member.read() if self.member else None)
         here = (pixels.shape[1], pixels.shape[2])
         if self.size not in (None, here):
             raise InputError(f"{self.path}: is {_spoken(here)}, but its annotation is for {_spoken(self.size)}")
