@@ -20,7 +20,9 @@ FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
     "folders": (annotations.folders, ("root", "classes")),
     "imagenet": (annotations.imagenet, ("images", "boxes", "classes", "first_pixel")),
     "coco": (annotations.coco, ("images", "instances", "classes", "crowds")),
+    "celeba": (annotations.celeba, ("root", "part", "label", "images")),
     "manifest": (annotations.manifest, ("table", "root", "classes", "attributes")),
+    "shards": (annotations.shards, ("files",)),
 }
 
 
@@ -35,7 +37,8 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]
         model = "torchvision:resnet50"
         weights = "resnet50.pth"
         [data]
-        images = ["photos/"]            # or format = "folders", "imagenet", "coco", "manifest" with their settings
+        images = ["photos/"]            # or format = "folders", "imagenet", "coco", "celeba", "manifest",
+                                        # "shards" with their settings
         limit = 300
 
     Files are looked for from the current folder, as in the shell.
@@ -103,7 +106,7 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
         except TypeError as reason:
             raise InputError(f"{where}: data of format {form} takes {', '.join(keys)}: {reason}") from reason
         place = given.get("root") or given.get("images")
-        root = str(place or Path(given["table"]).parent)
+        root = str(place or Path(given["table"]).parent) if form != "shards" else None
     if not len(records):
         raise InputError(f"{where}: data names no images; write [data] with images = [...]")
     return records[:limit], root
