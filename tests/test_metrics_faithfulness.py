@@ -124,7 +124,7 @@ def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image():
 def test_imputation_keeps_to_the_values_around_it():
     hole = holes_of("blobs")
     image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
-    image[:, hole] = torch.nan  # what stands in holes does not matter
+    image[:, hole] = 1e3  # what stands in holes does not matter
     found = fill(image[None], hole[None])[0]
     known = image[:, ~hole]
     assert float(found.max()) <= float(known.max()) + 1e-4

@@ -1,17 +1,18 @@
 """Holes filled so that every missing pixel is the weighted mean of its neighbours: batched multigrid on the device.
 
-The system is a discrete Laplace equation with the known pixels as its boundary. Conjugate gradients need as many steps
-as a hole is wide; preconditioned by one V-cycle they need four to seven for any mask. The coarse equations are
-Galerkin products of the masked fine ones, so isolated pixels, stripes and large holes need no cases of their own.
+The system is a discrete Laplace equation with the known pixels as its boundary: (D - K) u = 0 in the holes, K the
+stencil [1 2 1; 2 0 2; 1 2 1] and D its sum over the neighbours inside the image. Plain conjugate gradients need about
+as many steps as a hole is wide; preconditioned by a V-cycle they need four to nine for any mask.
 
-Every grid is stored flat in slots with a border around it where everything is 0: a shift by one slot or by one row is
-a neighbour, and all operations run over contiguous memory. A grid of n points has slots 0 ... 2 (n // 2 + 1), point i
-in slot i + 1; coarse slot J lies on fine slot 2 J - 1.
+A coarse grid keeps two numbers a point, both averaged from the finer one: g, the share of missing pixels around, and
+k, the weight with which these hang on known ones. Its operator is A z = k z + sum_j g_i g_j K_ij (z_i - z_j), and g = 1
+in holes and 0 elsewhere makes it the fine one. In y = g z all levels are one stencil and one diagonal:
+(d - K) y = r / g, d = (k + g K g) / g^2. So isolated pixels, stripes and large holes need no cases of their own.
+
+Images and channels lie in the channel dimension, innermost in memory, where a stencil costs little more than a copy.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -19,233 +20,18 @@ from torch import Tensor
 
 from sightline.errors import MetricError
 
-_MOST = 100  # steps; what was seen is at most 10
-_DAMPING = 0.9  # of Jacobi's steps on coarse grids; the finest one needs none
-_SWEEPS = 6  # on the coarsest grid, of at most 3 x 3 points
-
-
-def _slots(points: int) -> int:
-    return 2 * (points // 2 + 1) + 1
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Points (h, w) in slots (H, W)."""
-
-    points: tuple[int, int]
-
-    @property
-    def slots(self) -> tuple[int, int]:
-        return _slots(self.points[0]), _slots(self.points[1])
-
-    @property
-    def inner(self) -> slice:
-        """All slots of the flat grid that have eight neighbours."""
-        H, W = self.slots
-        return slice(W + 1, H * W - W - 1)
-
-    def coarser(self) -> "_Grid":
-        h, w = self.points
-        return _Grid((h // 2 + 1, w // 2 + 1))
-
-    def store(self, values: Tensor) -> Tensor:
-        """(..., h, w) -> (..., H * W) with a border of zeros."""
-        (h, w), (H, W) = self.points, self.slots
-        return F.pad(values, (1, W - w - 1, 1, H - h - 1)).flatten(-2)
-
-    def plane(self, values: Tensor) -> Tensor:
-        """(..., H * W) -> (..., H, W)."""
-        return values.view(*values.shape[:-1], *self.slots)
-
-    def read(self, values: Tensor) -> Tensor:
-        """(..., H * W) -> (..., h, w)."""
-        h, w = self.points
-        return self.plane(values)[..., 1 : h + 1, 1 : w + 1]
-
-
-def _binomial(u: Tensor, width: int) -> Tensor:
-    """[1 2 1] x [1 2 1] at the inner slots."""
-    t = u[..., :-width] + u[..., width:]
-    t = t[..., :-width] + t[..., width:]
-    t = t[..., :-1] + t[..., 1:]
-    return t[..., :-1] + t[..., 1:]
-
-
-class _Fine:
-    """A u = m (d u - K u): neighbours weigh 2, across a corner 1; d adds up those inside the image; m is 1 in holes.
-
-    K u is [1 2 1] x [1 2 1] without its centre. A step of Jacobi, u <- (b + K u) / d, damps waves shorter than four
-    pixels to a third.
-    """
-
-    def __init__(self, m: Tensor) -> None:
-        self.grid = _Grid((m.shape[-2], m.shape[-1]))
-        line = [torch.full((n,), 4.0, dtype=m.dtype, device=m.device) for n in self.grid.points]
-        for side in line:
-            side[0] -= 1
-            side[-1] -= 1
-        self.weights = line[0][:, None] * line[1] - 4  # (h, w) 12 inside the image
-        self.m = self.grid.store(m)[:, None]  # (M, 1, N)
-        self.inverse = self.grid.store(m / self.weights)[:, None]
-        self.diagonal = self.grid.store(m * self.weights)[:, None]
-        self._m, self._inverse = self.m[..., self.grid.inner], self.inverse[..., self.grid.inner]
-
-    def neighbours(self, u: Tensor) -> Tensor:
-        """K u at the inner slots."""
-        return _binomial(u, self.grid.slots[1]).sub_(u[..., self.grid.inner], alpha=4)
-
-    def product(self, u: Tensor) -> Tensor:
-        """A u for any u."""
-        out = self.diagonal * u
-        out[..., self.grid.inner].addcmul_(self._m, self.neighbours(u), value=-1)
-        return out
-
-    def before(self, r: Tensor) -> tuple[Tensor, Tensor]:
-        """One step from 0, and what it leaves: r - A z = m K z."""
-        z = self.inverse * r
-        rest = torch.zeros_like(r)
-        torch.mul(self._m, self.neighbours(z), out=rest[..., self.grid.inner])
-        return z, rest
-
-    def after(self, z: Tensor, correction: Tensor, r: Tensor) -> Tensor:
-        """The coarse grid's correction in holes, then one more step."""
-        z.addcmul_(self.m, correction)
-        t = self.neighbours(z).add_(r[..., self.grid.inner])
-        torch.mul(t, self._inverse, out=z[..., self.grid.inner])
-        return z
-
-    def stencil(self) -> Tensor:
-        """(M, 3, 3, H, W) the entries of A: to the neighbour at (dy - 1, dx - 1)."""
-        H, W = self.grid.slots
-        m = self.grid.plane(self.m)[:, 0]
-        p = F.pad(m, (1, 1, 1, 1))
-        out = m.new_empty(len(m), 3, 3, H, W)
-        for y, x in product(range(3), range(3)):
-            if y == x == 1:
-                out[:, 1, 1] = self.grid.plane(self.diagonal)[:, 0]
-            else:
-                weight = (1 + (y == 1)) * (1 + (x == 1))
-                torch.mul(m, p[:, y : y + H, x : x + W], out=out[:, y, x]).mul_(-weight)
-        return out
-
-
-class _Coarse:
-    """A u with an entry of its own for each of nine neighbours of each point."""
-
-    def __init__(self, stencil: Tensor, points: tuple[int, int]) -> None:
-        self.grid = _Grid(points)
-        W = self.grid.slots[1]
-        flat = stencil.flatten(1, 2).flatten(-2)  # (M, 9, N)
-        centre = flat[:, 4:5]
-        # Points that no hole touches have no equation.
-        self.inverse = torch.where(centre > 1e-5, _DAMPING / centre, 0.0)
-        inner = self.grid.inner
-        self.entries = [flat[:, i : i + 1, inner] for i in range(9)]
-        self.shifts = [slice(inner.start + s, inner.stop + s) for s in ((i // 3 - 1) * W + i % 3 - 1 for i in range(9))]
-
-    def rest(self, r: Tensor, u: Tensor) -> Tensor:
-        """r - A u."""
-        out = r.clone()
-        t = out[..., self.grid.inner]
-        for entry, shift in zip(self.entries, self.shifts, strict=True):
-            t.addcmul_(entry, u[..., shift], value=-1)
-        return out
-
-    def before(self, r: Tensor) -> tuple[Tensor, Tensor]:
-        """One step from 0, and what it leaves."""
-        z = self.inverse * r
-        return z, self.rest(r, z)
-
-    def after(self, z: Tensor, correction: Tensor, r: Tensor) -> Tensor:
-        """The coarser grid's correction, then one more step."""
-        return self.step(z.add_(correction), r)
-
-    def step(self, z: Tensor, r: Tensor) -> Tensor:
-        """One step of Jacobi."""
-        return z.addcmul_(self.inverse, self.rest(r, z))
-
-
-def _restrict(r: Tensor, grid: _Grid) -> Tensor:
-    """P^T r: each point takes itself, half of its neighbours and a quarter of those across a corner."""
-    coarse = grid.coarser()
-    (h, w), (H, W) = coarse.points, coarse.slots
-    f = grid.plane(r)
-    t = torch.add(f[..., 0 : 2 * h - 1 : 2, :], f[..., 2 : 2 * h + 1 : 2, :])
-    t = torch.add(f[..., 1 : 2 * h : 2, :], t, alpha=0.5)
-    out = r.new_zeros(*r.shape[:-1], H, W)
-    inner = out[..., 1 : h + 1, 1 : w + 1]
-    torch.add(t[..., 0 : 2 * w - 1 : 2], t[..., 2 : 2 * w + 1 : 2], out=inner)
-    inner.mul_(0.5).add_(t[..., 1 : 2 * w : 2])
-    return out.flatten(-2)
-
-
-def _prolong(e: Tensor, grid: _Grid) -> Tensor:
-    """P e: bilinear interpolation onto the finer grid."""
-    coarse = grid.coarser()
-    h, w = coarse.points
-    c = coarse.plane(e)[..., 1 : h + 1, :]
-    t = e.new_empty(*c.shape[:-2], 2 * h - 1, c.shape[-1])
-    t[..., ::2, :] = c
-    torch.add(c[..., :-1, :], c[..., 1:, :], out=t[..., 1::2, :]).mul_(0.5)
-    out = e.new_zeros(*e.shape[:-1], *grid.slots)
-    out[..., 1 : 2 * h, 1 : 2 * w : 2] = t[..., 1 : w + 1]
-    torch.add(t[..., 1:w], t[..., 2 : w + 1], out=out[..., 1 : 2 * h, 2 : 2 * w - 1 : 2]).mul_(0.5)
-    return out.flatten(-2)
-
-
-def _galerkin(a: Tensor, points: int, dim: int) -> Tensor:
-    """P^T A P along one dimension, of stencils whose entries along it stand at `dim` and slots at dim + 2.
-
-    With l, c, r the entries to the left, in the centre and to the right, at points that stay (e) and between (o):
-    centre = e.c + (e.l + e.r) / 2 + (o.l + o.c / 2) / 2 of the right o + (o.r + o.c / 2) / 2 of the left one,
-    right = e.r / 2 + (o.r + o.c / 2) / 2 of the right o; left likewise.
-    """
-    n = points // 2 + 1
-    line = [entry.transpose(dim + 1, -1) for entry in a.unbind(dim)]
-    (el, ec, er), (ll, lc, lr), (rl, rc, rr) = (
-        [entry[..., start : start + 2 * n - 1 : 2] for entry in line] for start in (1, 0, 2)
-    )
-    found = (
-        torch.add(ll, lc, alpha=0.5).add_(el).mul_(0.5),
-        torch.add(lr, rl).add_(el).add_(er).add_(lc, alpha=0.5).add_(rc, alpha=0.5).mul_(0.5).add_(ec),
-        torch.add(rr, rc, alpha=0.5).add_(er).mul_(0.5),
-    )
-    shape = list(a.shape)
-    shape[dim + 2] = _slots(n)
-    out = a.new_zeros(shape)
-    for i, value in enumerate(found):
-        out.select(dim, i).narrow(dim + 1, 1, n).copy_(value.transpose(dim + 1, -1))
-    return out
-
-
-class _Cycle:
-    """One V-cycle: an approximate inverse of A, symmetric and positive."""
-
-    def __init__(self, m: Tensor) -> None:
-        self.fine = _Fine(m)
-        self.levels: list[_Fine | _Coarse] = [self.fine]
-        stencil, grid = self.fine.stencil(), self.fine.grid
-        while max(grid.points) > 3:
-            stencil = _galerkin(_galerkin(stencil, grid.points[0], 1), grid.points[1], 2)
-            grid = grid.coarser()
-            self.levels.append(_Coarse(stencil, grid.points))
-
-    def __call__(self, r: Tensor, level: int = 0) -> Tensor:
-        """About A^-1 r, for r (M, C, N) that is 0 outside the holes."""
-        here = self.levels[level]
-        z, rest = here.before(r)
-        if level + 1 < len(self.levels):
-            return here.after(z, _prolong(self(_restrict(rest, here.grid), level + 1), here.grid), r)
-        for _ in range(_SWEEPS - 1):
-            z = here.after(z, torch.zeros_like(z), r)
-        return z
+_FEWEST, _MOST = 3, 100  # steps; what was seen is at most 12
+_SWEEPS = 4  # of Jacobi on the coarsest grid
+_COARSEST = 3  # points a side
+_CAUTION = 2  # by how much a V-cycle may underrate the error
+_TINY = 1e-12
 
 
 def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-4) -> Tensor:
     """Every missing pixel as the weighted mean of its neighbours: 1/6 each, 1/12 across a corner, less at the edges.
 
     Args:
-        images: (M, C, H, W); what stands in holes does not matter.
+        images: (M, C, H, W); what stands in holes does not matter, if it is finite.
         holes: (M, H, W) True where a pixel is missing; at least one pixel of each image is known.
         accuracy: How far values may be from the exact solution, in units of the images.
 
@@ -257,36 +43,137 @@ def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-4) -> Tensor:
     """
     if bool(holes.flatten(1).all(1).any()):
         raise MetricError("an image without a single known pixel cannot be filled")
-    hole = holes[:, None]
-    known = (~hole).sum((2, 3), keepdim=True)
-    mean = images.masked_fill(hole, 0).sum((2, 3), keepdim=True) / known
-    start = torch.where(hole, mean, images)
-    cycle = _Cycle(holes.to(images.dtype))
-    grid, A = cycle.fine.grid, cycle.fine.product
-    e = _conjugate_gradients(A, cycle, A(grid.store(start)).neg_(), accuracy)
-    return torch.where(hole, start + grid.read(e), images)
+    M, C, H, W = images.shape
+    system = _System(holes, C, images.dtype)
+    x = _stored(images.transpose(0, 1).flatten(0, 1)[None])  # (1, C * M, h, w)
+    x *= system.known
+    mean = x.sum((2, 3), keepdim=True) / (~holes).sum((1, 2)).repeat(C)[:, None, None]
+    # From the mean on, not from 0: the right-hand side is then exactly 0 within holes, where roundings would add up.
+    r = system.neighbours(torch.addcmul(x, system.known, mean, value=-1)).mul_(system.m)
+    x.addcmul_(system.m, mean).add_(_conjugate_gradients(system, r, M, accuracy))
+    return x.reshape(C, M, *x.shape[2:]).transpose(0, 1)[..., :H, :W].contiguous()
 
 
-def _conjugate_gradients(
-    product: Callable[[Tensor], Tensor], inverse: Callable[[Tensor], Tensor], r: Tensor, accuracy: float
-) -> Tensor:
-    """u with A u = r for M systems of C right-hand sides (M, C, N); each system stops on its own."""
+def _stored(images: Tensor) -> Tensor:
+    """(1, K, h, w) with channels innermost; one more row or column of zeros where their number is even.
+
+    So the points of a coarse grid lie on the first and on the last point of the finer one.
+    """
+    _, K, h, w = images.shape
+    size = (1, K, h + 1 - h % 2, w + 1 - w % 2)
+    out = torch.empty(size, dtype=images.dtype, device=images.device, memory_format=torch.channels_last)
+    out[..., h:, :], out[..., w:] = 0, 0
+    out[..., :h, :w] = images
+    return out
+
+
+def _kernel(values: list[list[float]], like: Tensor) -> Tensor:
+    """(K, 1, 3, 3) one stencil for every channel."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device).repeat(like.shape[1], 1, 1, 1)
+
+
+def _largest(z: Tensor) -> Tensor:
+    """(K,) the largest absolute values of (1, K, h, w), in halves: reductions over outer dimensions are slow."""
+    _, K, h, _ = z.shape
+    t = z.permute(0, 2, 3, 1).reshape(h, -1).abs()
+    while len(t) > 1:
+        half = (len(t) + 1) // 2
+        t = torch.maximum(t[:half], t[-half:])
+    return t.reshape(-1, K).amax(0)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One grid (1, K, h, w): g, 1 / g and 1 / d."""
+
+    g: Tensor
+    over_g: Tensor
+    over_d: Tensor  # 0 at points that no hole touches
+
+
+class _System:
+    """A = D - K in the holes of M images, and `inverse`, one V-cycle: symmetric, positive, about A^-1."""
+
+    def __init__(self, holes: Tensor, channels: int, dtype: torch.dtype) -> None:
+        m = _stored(holes[None].to(dtype))
+        inside = _stored(torch.ones_like(holes[None], dtype=dtype))
+        self._spread(m, 1)
+        D = self.neighbours(inside)
+        levels, g, k = [], m, m * (D - self.neighbours(m))
+        while True:
+            d = self.neighbours(g).mul_(g).add_(k)
+            levels.append((g, 1 / g.clamp(min=_TINY), g * g / d.clamp(min=_TINY)))
+            if max(g.shape[-2:]) <= _COARSEST:
+                break
+            g, k = self._restrict(g) / self._restrict(torch.ones_like(g)).clamp(min=1), self._restrict(k)
+        self._spread(m, channels)
+        self.m, self.known, self.diagonal = (torch.cat([v] * channels, 1) for v in (m, inside - m, m * D))
+        self.levels = [_Level(*(torch.cat([value] * channels, 1) for value in level)) for level in levels]
+
+    def _spread(self, m: Tensor, channels: int) -> None:
+        wide = m.expand(channels, -1, -1, -1).flatten(0, 1)[None]
+        self._K = _kernel([[1, 2, 1], [2, 0, 2], [1, 2, 1]], wide)
+        self._P = _kernel([[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]], wide)
+
+    def neighbours(self, u: Tensor) -> Tensor:
+        """K u."""
+        return F.conv2d(u, self._K, padding=1, groups=u.shape[1])
+
+    def _restrict(self, r: Tensor) -> Tensor:
+        """P^T r, P bilinear interpolation."""
+        coarse = F.conv2d(r, self._P, padding=1, stride=2, groups=r.shape[1])
+        return coarse if coarse.shape[2] % 2 and coarse.shape[3] % 2 else _stored(coarse)
+
+    def _prolong(self, e: Tensor, size: tuple[int, int]) -> Tensor:
+        """P e."""
+        e = e[..., : size[0] // 2 + 1, : size[1] // 2 + 1]
+        return F.conv_transpose2d(e, self._P, padding=1, stride=2, groups=e.shape[1])
+
+    def product(self, u: Tensor) -> Tensor:
+        """A u at missing pixels, u of all pixels."""
+        return torch.addcmul(self.diagonal * u, self.m, self.neighbours(u), value=-1)
+
+    def inverse(self, r: Tensor, level: int = 0) -> Tensor:
+        """One V-cycle."""
+        here = self.levels[level]
+        y = here.over_d * r
+        if level + 1 == len(self.levels):
+            for _ in range(_SWEEPS):
+                y = self.neighbours(y).add_(r).mul_(here.over_d)
+            return y
+        below = self.levels[level + 1]
+        rest = self._restrict(self.neighbours(y).mul_(here.g)).mul_(below.over_g)
+        e = below.over_g * self.inverse(rest, level + 1)
+        y.addcmul_(here.g, self._prolong(e, (y.shape[2], y.shape[3])))
+        return self.neighbours(y).add_(r).mul_(here.over_d)
+
+
+def _conjugate_gradients(system: _System, r: Tensor, images: int, accuracy: float) -> Tensor:
+    """u with A u = r for C * M right-hand sides (1, C * M, h, w); each of the M images stops on its own."""
     u, p = torch.zeros_like(r), torch.zeros_like(r)
-    before = torch.full_like(r[..., :1], torch.inf)
-    running = torch.ones_like(r[:, :1, :1], dtype=torch.bool)
-    for _ in range(_MOST):
-        z = inverse(r)  # about the error that is left
-        near = running & (z.abs().amax((1, 2), keepdim=True) <= accuracy)
-        if bool(near.any()):
-            u.addcmul_(near.to(u), z)
-            running = running & ~near
-            if not bool(running.any()):
-                return u
-        rz = (r * z).sum(-1, keepdim=True)
+    before = r.new_full((1, r.shape[1], 1, 1), torch.inf)
+    running = torch.ones(images, dtype=torch.bool, device=r.device)
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum((2, 3), keepdim=True)
+
+    def channels(flags: Tensor) -> Tensor:
+        return flags.repeat(r.shape[1] // images)[None, :, None, None]
+
+    for done in range(_MOST):
+        z = system.inverse(r)  # about the error that is left
+        if done >= _FEWEST:
+            near = running & (_largest(z).reshape(-1, images).amax(0) <= accuracy / _CAUTION)
+            if bool(near.any()):
+                u.addcmul_(channels(near).to(u), z)
+                running = running & ~near
+                if not bool(running.any()):
+                    return u
+        rz = dot(r, z)
         p = torch.addcmul(z, rz / before, p)
-        q = product(p)
-        pq = (p * q).sum(-1, keepdim=True)
-        step = torch.where(running & (pq > 0), rz / pq, 0.0)
+        q = system.product(p)
+        pq = dot(p, q)
+        step = torch.where(channels(running) & (pq > 0), rz / pq, 0.0)
         u.addcmul_(step, p)
         r.addcmul_(step, q, value=-1)
         before = torch.where(rz > 0, rz, torch.inf)
