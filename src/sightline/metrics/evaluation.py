@@ -159,7 +159,7 @@ def evaluate(
         pixels: (B, C, H, W) in [0, 1], the batch that was explained.
         explanation: N rows.
         metrics: Names of `sl.metrics()`, or pairs of a name and its settings.
-        regions: (N, H, W) bool, for localisation.
+        regions: (N, H, W) bool, for localisation; without them the pixels in the boxes.
         boxes: For each row (k, 4) left, top, right, bottom in pixels.
         explainer: What made the maps, for metrics that explain again.
         seed: Of tie-breaks, noise and random sets.
