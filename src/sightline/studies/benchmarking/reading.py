@@ -21,6 +21,7 @@ FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
     "imagenet": (annotations.imagenet, ("images", "boxes", "classes", "first_pixel")),
     "coco": (annotations.coco, ("images", "instances", "classes", "crowds")),
     "celeba": (annotations.celeba, ("root", "part", "label", "images")),
+    "celeba": (annotations.celeba, ("root", "part", "label", "images")),
     "manifest": (annotations.manifest, ("table", "root", "classes", "attributes")),
     "shards": (annotations.shards, ("files",)),
 }
@@ -105,7 +106,7 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
             records = read(**given)
         except TypeError as reason:
             raise InputError(f"{where}: data of format {form} takes {', '.join(keys)}: {reason}") from reason
-        place = given.get("root") or given.get("images")
+        place = given.get("root") or given.get("images")  # a table without a root lies where its images do
         root = str(place or Path(given["table"]).parent) if form != "shards" else None
     if not len(records):
         raise InputError(f"{where}: data names no images; write [data] with images = [...]")
