@@ -21,7 +21,6 @@ FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
     "imagenet": (annotations.imagenet, ("images", "boxes", "classes", "first_pixel")),
     "coco": (annotations.coco, ("images", "instances", "classes", "crowds")),
     "celeba": (annotations.celeba, ("root", "part", "label", "images")),
-    "celeba": (annotations.celeba, ("root", "part", "label", "images")),
     "manifest": (annotations.manifest, ("table", "root", "classes", "attributes")),
     "shards": (annotations.shards, ("files",)),
 }
