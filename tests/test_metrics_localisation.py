@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import polars
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from sightline.data import annotations
 from sightline.errors import InputError, MetricError
 from sightline.metrics.localisation.max_box_acc import best_threshold
 from sightline.metrics.localisation.mosaics import mosaics
+from sightline.studies.box_accuracy import box_accuracy
 
 SIDE = 16
 LOCAL = (
@@ -158,6 +160,33 @@ def test_one_threshold_for_all_images():
     assert float(fixed.value.mean()) <= best_threshold(best.curve)[0] <= float(best.value.mean())
     with pytest.raises(MetricError, match="one row or more"):
         best_threshold(torch.zeros(0, 3))
+
+
+def runs(curves, status=None):
+    """Rows and curves of a benchmark of two methods, as it keeps them."""
+    keys = [{"model": "m", "image_index": i, "target": "t", "method": name, "metric": "max-box-acc", "seed": 0}
+            for name in curves for i in range(len(curves[name]))]  # fmt: skip
+    found = [c for name in curves for c in curves[name]]
+    rows = polars.DataFrame([k | {"status": (status or {}).get(k["image_index"], "ok")} for k in keys])
+    return rows, polars.DataFrame([k | {"curve": c} for k, c in zip(keys, found, strict=True)])
+
+
+def test_box_accuracy_of_a_benchmark():
+    curves = {
+        "a": [[0.6, 0.1, 0.1], [0.1, 0.9, 0.1], [0.7, 0.1, 0.1], [0.1, 0.8, 0.6], [0.9, 0.9, 0.9]],
+        "b": [[0.1, 0.1, 0.5]] * 5,
+    }
+    a, b = box_accuracy(*runs(curves)).to_dicts()
+    # a: thresholds 0, 0.5, 1 hit 3, 3, 2 of 5. The even images would take 0, which hits no odd one; the odd ones
+    # would take 0.5, which hits the last even one.
+    assert (a["method"], a["threshold"], a["max_box_acc"], a["held_out"]) == ("a", 0.0, 0.6, 0.2)
+    assert (b["method"], b["threshold"], b["max_box_acc"], b["held_out"], b["rows"]) == ("b", 1.0, 1.0, 1.0, 5)
+    a, _ = box_accuracy(*runs(curves), overlap=0.85).to_dicts()
+    assert (a["threshold"], a["max_box_acc"]) == (0.5, 0.4)
+    a, _ = box_accuracy(*runs(curves, {1: "refused", 3: "error", 4: "empty"})).to_dicts()
+    assert (a["rows"], a["max_box_acc"], a["held_out"]) == (3, 1.0, None)
+    with pytest.raises(InputError, match="no value of max-box-acc"):
+        box_accuracy(*runs(curves, dict.fromkeys(range(5), "refused")))
 
 
 @pytest.mark.parametrize("polarity", ["positive", "absolute"])
