@@ -18,10 +18,10 @@ A plan in TOML names several models, and data with boxes and masks:
 out = "runs/first"
 methods = ["grad-cam", { name = "rise", masks = 2000 }]
 metrics = ["average-drop", { name = "insertion", steps = 50 }, "energy-pointing-game"]
-[models.resnet50]
+\\[models.resnet50]
 model = "torchvision:resnet50"
 weights = "resnet50.pth"
-[data]
+\\[data]
 format = "imagenet"
 images = "val/"
 boxes = "xml/"
