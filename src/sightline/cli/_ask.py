@@ -4,7 +4,7 @@ import ast
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import torch
 
@@ -15,10 +15,7 @@ from sightline.data.images import How
 from sightline.errors import InputError, MethodError
 from sightline.explainers import Explainer
 from sightline.layers import default_layer
-from sightline.target import AnyTarget, Attribute, Category, Each, Region, Target, each, parse
-
-if TYPE_CHECKING:
-    from sightline.classifier import Classifier
+from sightline.target import parse, together
 
 
 def build_job(
@@ -66,7 +63,7 @@ def build_job(
     job = Job(
         classifier=classifier,
         explainers=explainers,
-        target=_together(parsed, classifier),
+        target=together(parsed, classifier.decision),
         how=how,
         box=cut,
         batch=batch,
@@ -95,22 +92,6 @@ def read_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
         except (ValueError, SyntaxError):
             found[method][setting] = value
     return found
-
-
-def _together(parsed: Sequence[AnyTarget], classifier: "Classifier") -> AnyTarget:
-    """One target as it is; several as `each`, flattened."""
-    if len(parsed) < 2:
-        return parsed[0] if parsed else None
-    items: list[Target | int | str] = []
-    for target in parsed:
-        if isinstance(target, Each):
-            items += target.items
-        elif isinstance(target, Target | int | str):
-            items.append(target)
-        else:
-            made: dict[str, Target] = {"binary": Attribute(), "segmentation": Region()}
-            items.append(made.get(classifier.decision, Category()))
-    return each(items)
 
 
 def _note(job: Job, model: str) -> str:

@@ -15,7 +15,7 @@ every masked or noisy version of the image. Nothing here changes the model or it
 from sightline.target.base import Decision, Head, Sign, Target
 from sightline.target.decisions import Attribute, Category, Contrast
 from sightline.target.pixels import Region, Similarity
-from sightline.target.rows import AnyTarget, Each, each, margins, parse, probabilities, resolve, scores
+from sightline.target.rows import AnyTarget, Each, each, margins, parse, probabilities, resolve, scores, together
 
 __all__ = [
     "AnyTarget",
@@ -35,4 +35,5 @@ __all__ = [
     "probabilities",
     "resolve",
     "scores",
+    "together",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import TargetError
-from sightline.target.base import Head, Sign, Target
+from sightline.target.base import Decision, Head, Sign, Target
 from sightline.target.decisions import Attribute, Category, Contrast
 from sightline.target.pixels import Region
 
@@ -115,6 +115,20 @@ def probabilities(targets: Sequence[Target], outputs: Tensor) -> Tensor:
 def margins(targets: Sequence[Target], outputs: Tensor) -> Tensor:
     """Log-odds of the probabilities of N resolved targets: shape (N,), float64."""
     return _by_class(targets, outputs, "margins")
+
+
+def together(asked: Sequence[AnyTarget], decision: Decision) -> AnyTarget:
+    """What several `parse` give, asked of every image: none is the decision made, one stays, more become `each`."""
+    if len(asked) < 2:
+        return asked[0] if asked else None
+    made: dict[str, Target] = {"binary": Attribute(), "segmentation": Region()}
+    items: list[Target | int | str] = []
+    for target in asked:
+        if isinstance(target, Each):
+            items += target.items
+        else:
+            items.append(target if isinstance(target, Target | int | str) else made.get(decision, Category()))
+    return each(items)
 
 
 def parse(text: str) -> AnyTarget:

@@ -1,5 +1,6 @@
 """A plan from a TOML file."""
 
+import inspect
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from sightline.data.annotations import Record
 from sightline.data.images import find_images
 from sightline.errors import InputError
 from sightline.loading import load
-from sightline.target import AnyTarget, Attribute, Category, Each, Region, Target, each, parse
+from sightline.target import AnyTarget, parse, together
 
 MODEL = ("model", "weights", "labels", "decision", "mean", "std", "size", "precision", "device")
 SETTINGS = ("methods", "metrics", "controls", "seeds", "batch", "fit", "precision", "backend", "pictures")
@@ -102,9 +103,10 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
         read, keys = FORMATS[form]
         _known(given, keys, f"{where}: data")
         try:
-            records = read(**given)
+            inspect.signature(read).bind(**given)
         except TypeError as reason:
             raise InputError(f"{where}: data of format {form} takes {', '.join(keys)}: {reason}") from reason
+        records = read(**given)
         place = given.get("root") or given.get("images")  # a table without a root lies where its images do
         root = str(place or Path(given["table"]).parent) if form != "shards" else None
     if not len(records):
@@ -114,19 +116,7 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
 
 def read_target(texts: str | Sequence[str] | None, classifier: Classifier | BlackBox) -> AnyTarget:
     """One target, or several for each image, as they are typed in a shell."""
-    parsed = [parse(text) for text in ([texts] if isinstance(texts, str) else texts or [])]
-    if len(parsed) < 2:
-        return parsed[0] if parsed else None
-    items: list[Target | int | str] = []
-    for target in parsed:
-        if isinstance(target, Each):
-            items += target.items
-        elif isinstance(target, Target | int | str):
-            items.append(target)
-        else:
-            made: dict[str, Target] = {"binary": Attribute(), "segmentation": Region()}
-            items.append(made.get(classifier.decision, Category()))
-    return each(items)
+    return together([parse(text) for text in ([texts] if isinstance(texts, str) else texts or [])], classifier.decision)
 
 
 def _known(given: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
