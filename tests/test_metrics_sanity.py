@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -352,6 +353,47 @@ def test_steps_without_a_map_are_not_counted():
     values = record.function(trial, steps=None)
     assert values.curve.isnan().tolist() == [[False, True]] * 2
     assert torch.equal(values.value, values.curve[:, 0])
+
+
+def test_threads_share_a_classifier():
+    clf, x, explainer, out = setting()
+    names = [
+        "class-swap",
+        "random-logit",
+        ("parameter-randomisation", {"steps": 2}),
+        ("max-sensitivity", {"samples": 2}),
+    ]
+
+    def ask(_):
+        return [v.value for *_, v in sl.evaluate(clf, x, out, names, explainer=explainer, backend="eager").records]
+
+    alone = ask(0)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(ask, range(8)):
+            assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(alone, found, strict=True))
+
+
+def test_an_exception_in_the_middle_leaves_the_model_as_it_was():
+    net = seeded(ConvNet, 5)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    clf, x = sl.Classifier(net, mean=MEAN, std=STD, size=16), images()
+    explainer, calls = sl.explainer("grad-cam", clf), []
+    call = sl.Explainer.__call__
+
+    def broken(self, pixels, target=None, *, truth=None):
+        calls.append(self.classifier)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return call(self, pixels, target, truth=truth)
+
+    out = explainer(x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sl.Explainer, "__call__", broken)
+        with pytest.raises(KeyboardInterrupt):
+            sl.evaluate(clf, x, out, ["parameter-randomisation"], explainer=explainer)
+    assert calls[1] is not clf
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert torch.equal(explainer(x).maps, out.maps)
 
 
 def test_settings_are_checked():

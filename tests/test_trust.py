@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import sightline as sl
 from nets import ConvNet, Segmenter, images, seeded
 from sightline.cli import app
+from sightline.data.images import fit
 from sightline.errors import InputError, MetricError
 from sightline.metrics import _verdicts as verdicts
 from sightline.metrics.trust import CONTROLS
@@ -330,3 +331,20 @@ def test_the_shell_checks_every_map_and_goes_on(tmp_path):
     without = run("--method", "hires-cam", "--method", "edges", "--seed", "7")
     assert without.exit_code == 2
     assert "trust was true and is now null" in without.output
+
+
+@pytest.mark.real
+def test_a_real_network_tells_gradients_from_edges(assets):
+    clf = sl.load("torchvision:squeezenet1_1", weights=str(assets / "models" / "squeezenet1_1.pth"))
+    photo = sl.read_image(assets / "imagenet_sample" / "n01580077_jay.JPEG")
+    x = fit(photo, 224)[None]
+    assert clf(x).argmax(1).tolist() == [17]  # a jay
+    verdict = {}
+    for method in ("grad-cam", "edges"):
+        card = sl.trust(clf, x, sl.explain(clf, x, method=method), samples=1, steps=2, backend="eager")[0]
+        verdict[method] = {check.name: check.verdict for check in card.checks}
+    assert verdict["edges"]["weights"] == "fail"
+    assert verdict["edges"]["class"] == "doubt"
+    assert verdict["grad-cam"]["weights"] != "fail"
+    assert verdict["grad-cam"]["class"] == "pass"
+    assert verdict["grad-cam"]["noise"] == "pass"
