@@ -27,6 +27,7 @@ from sightline.explainers import Maps
 from sightline.metrics import metric as add_metric
 from sightline.metrics.metric import _METRICS
 from sightline.metrics.trial import Session
+from sightline.studies import statistics
 from sightline.studies.benchmarking import CONTROLS, Benchmark, benchmark
 from sightline.studies.benchmarking.work import TIMES, _grouped
 
@@ -392,12 +393,12 @@ def test_several_models_and_seeds(photos, tmp_path):
         out=tmp_path / "run",
         seeds=[0, 1],
         methods=["random-cam", {"name": "grad-cam", "layer": {"one": "relu1"}, "label": "early"}],
-        metrics=["average-drop"],
+        metrics=["average-drop", "increase-in-confidence", "sparseness"],
         controls=["uniform"],
         **QUIET,
     )
     rows = found.rows()
-    assert len(rows) == 2 * 2 * 5 * 3
+    assert len(rows) == 2 * 2 * 5 * 3 * 3
     assert (
         rows.filter(method="early", seed=0)["value"].to_list() == rows.filter(method="early", seed=1)["value"].to_list()
     )
@@ -406,9 +407,10 @@ def test_several_models_and_seeds(photos, tmp_path):
         != rows.filter(method="random-cam", seed=1)["value"].to_list()
     )
     table = found.table(resamples=20)
+    assert_frame_equal(table, statistics.table(rows, resamples=20))  # read metric by metric, or all at once
     assert set(table["model"]) == {"one", "two"}
-    assert table.filter(method="early")["seed_sd"].to_list() == [0.0, 0.0]
-    assert found.manifest["protocol"]["layer"] == {"one": "bn2", "two": "bn2"} or found.manifest["protocol"]["layer"]
+    assert table.filter(method="early")["seed_sd"].to_list() == [0.0] * 6
+    assert set(found.manifest["protocol"]["layer"]) == {"one", "two"}
 
 
 def test_metrics_share_their_forward_passes(photos, tmp_path, monkeypatch):
@@ -497,6 +499,7 @@ def test_what_cannot_be_asked_is_told_before_any_work(photos, tmp_path):
         ({"methods": [{"name": "grad-cam", "layer": {"two": "x"}}]}, MethodError, "names a layer of 'two'"),
         ({"methods": ["random"]}, MethodError, "there is no method; name one"),
         ({"fit": "stretch"}, InputError, "fit must be"),
+        ({"target": [sl.Category(1)] * 5}, InputError, "asks every image the same"),
     ):
         with pytest.raises(error, match=text):
             benchmark(classifier(), photos, out=out, **settings)

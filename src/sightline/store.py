@@ -203,8 +203,15 @@ def table_files(path: str | os.PathLike[str], table: str = "rows") -> list[Path]
     return [file for name in names if (file := Path(path) / table / f"{name}.parquet").exists()]
 
 
-def read_table(path: str | os.PathLike[str], table: str = "rows") -> "polars.DataFrame":
+def read_table(
+    path: str | os.PathLike[str], table: str = "rows", *, where: "polars.Expr | None" = None
+) -> "polars.DataFrame":
     """A table of a run, from its finished parts; of a run that is still going, those finished so far.
+
+    Args:
+        path: The run's folder.
+        table: `rows` or `curves`.
+        where: Which rows; by default all of them. What is left out is never held.
 
     Raises:
         StorageError: No run, or a broken file; the text names it.
@@ -212,8 +219,11 @@ def read_table(path: str | os.PathLike[str], table: str = "rows") -> "polars.Dat
     import polars
 
     files = table_files(path, table)
+    if not files:
+        return polars.DataFrame()
     try:
-        return polars.concat([polars.read_parquet(f) for f in files]) if files else polars.DataFrame()
+        found = polars.scan_parquet(files)
+        return (found if where is None else found.filter(where)).collect()
     except (OSError, polars.exceptions.PolarsError) as reason:
         raise StorageError(f"{table}/ of {path} cannot be read ({reason}); run again into another folder") from reason
 

@@ -107,10 +107,9 @@ def work(plan: Plan, out: Path, *, overwrite: bool) -> bool:
 
 
 def _summarise(found: Benchmark, out: "Console") -> bool:
-    from sightline.studies import statistics
+    from sightline.studies.statistics import STATUSES
 
-    rows, manifest = found.rows(), found.manifest
-    cells = statistics.table(rows, resamples=_RESAMPLES)
+    manifest, cells = found.manifest, found.table(resamples=_RESAMPLES)
     beats = found.against_controls(resamples=_RESAMPLES)
     behind = {(r["model"], r["method"], r["metric"]) for r in beats.iter_rows(named=True) if not r["beats"]}
     for model in manifest["models"]:
@@ -118,9 +117,9 @@ def _summarise(found: Benchmark, out: "Console") -> bool:
     out.print("mean [95 % interval over images]; * does not beat every control beyond the interval", markup=False)
     switches = {k: v for k, v in manifest["protocol"].items() if isinstance(v, str | int)}
     out.print("; ".join(f"{k}: {v}" for k, v in switches.items()), style="dim", markup=False)
-    counted = rows.group_by("status").len().sort("status")
-    out.print("rows: " + ", ".join(f"{n:,} {s}" for s, n in counted.iter_rows()) + f" in {found.path}", markup=False)
-    errors = rows.filter(status="error").unique(["model", "image", "method", "error"], maintain_order=True)
+    counted = {status: int(cells[status].sum()) for status in STATUSES}
+    out.print("rows: " + ", ".join(f"{n:,} {s}" for s, n in counted.items() if n) + f" in {found.path}", markup=False)
+    errors = found.errors().unique(["model", "image", "method", "error"], maintain_order=True)
     red = console(stderr=True)
     for row in errors.head(_SHOWN).iter_rows(named=True):
         red.print(f"[red]{escape(row['image'])}, {escape(row['method'])}: {escape(row['error'])}[/red]")

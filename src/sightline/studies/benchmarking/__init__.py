@@ -15,6 +15,7 @@ from sightline.data.fitting import How
 from sightline.data.images import find_images
 from sightline.errors import InputError
 from sightline.explainers.masking._options import Options
+from sightline.studies import statistics
 from sightline.studies.benchmarking.estimate import Cost, estimate
 from sightline.studies.benchmarking.plan import CONTROLS, METRICS, Plan, check, contender, judge_of
 from sightline.studies.benchmarking.work import TIMES, units, work
@@ -39,9 +40,16 @@ class Benchmark:
         """What was asked of what, under which protocol."""
         return store.read_manifest(self.path)
 
-    def rows(self) -> "polars.DataFrame":
-        """One row an image, target, method, metric and seed, in one order whatever interruptions there were."""
-        frame = store.read_table(self.path, "rows")
+    def rows(self, metric: str | None = None) -> "polars.DataFrame":
+        """One row an image, target, method, metric and seed, in one order whatever interruptions there were.
+
+        Args:
+            metric: Only the rows of one metric: all rows of a large run may not fit into memory.
+        """
+        import polars
+
+        where = None if metric is None else polars.col("metric") == metric
+        frame = store.read_table(self.path, "rows", where=where)
         keys = ["model", "image_index", "seed", "target", "method", "metric"]
         return frame.sort(keys, maintain_order=True) if len(frame) else frame
 
@@ -51,24 +59,26 @@ class Benchmark:
 
     def table(self, **settings: Any) -> "polars.DataFrame":
         """Means with intervals; see `sightline.studies.statistics.table`."""
-        from sightline.studies import statistics
-
-        return statistics.table(self.rows(), **settings)
+        return self._each_metric(lambda rows: statistics.table(rows, **settings))
 
     def against_controls(self, **settings: Any) -> "polars.DataFrame":
         """Which controls each method beats; see `sightline.studies.statistics.against_controls`."""
-        from sightline.studies import statistics
-
         controls = [m["label"] for m in self.manifest["methods"] if m["control"]]
-        return statistics.against_controls(
-            self.rows(), controls, statistics.directions(self.manifest["metrics"]), **settings
-        )
+        ways = statistics.directions(self.manifest["metrics"])
+        return self._each_metric(lambda rows: statistics.against_controls(rows, controls, ways, **settings))
+
+    def _each_metric(self, make: Callable[["polars.DataFrame"], "polars.DataFrame"]) -> "polars.DataFrame":
+        """A table made metric by metric, so that only the rows of one are held at a time."""
+        import polars
+
+        parts = [make(self.rows(m["label"])) for m in self.manifest["metrics"]]
+        return polars.concat(parts, how="diagonal").sort("model", "method", "metric")
 
     def errors(self) -> "polars.DataFrame":
         """Rows that ended in an error, with the reason."""
         import polars
 
-        return self.rows().filter(polars.col("status") == "error").drop(*TIMES)
+        return store.read_table(self.path, where=polars.col("status") == "error").drop(*TIMES)
 
 
 def plan_of(

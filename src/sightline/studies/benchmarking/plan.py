@@ -100,6 +100,8 @@ class Plan:
         strange = next((name for name in self.models if not re.fullmatch(r"[\w.+-]+", name)), None)
         if strange is not None:
             raise InputError(f"the name of a model may have letters, digits and . _ + - only, not {strange!r}")
+        if isinstance(self.target, list | tuple):
+            raise InputError("a benchmark asks every image the same: one target or each([...]), not a list of one each")
         if self.batch < 2:
             raise InputError("batch must be 2 or more: the control other-image needs another image beside each")
         if self.fit not in ("crop", "squash", "pad"):
@@ -242,8 +244,12 @@ def _of_method(m: Contender) -> dict[str, Any]:
     return {"name": m.name, "settings": _plain({**defaults, **m.settings}), "layer": _text_of(m.layer)}
 
 
-def _forwards(m: Contender) -> int:
-    return 0 if m.name == OTHER_IMAGE else registry.find(m.name).forwards
+def _forwards(m: Contender) -> int | str:
+    """Forward passes an image, where no setting of a masking method changed their number."""
+    if m.name == OTHER_IMAGE:
+        return 0
+    record = registry.find(m.name)
+    return "by its settings" if record.family == "masking" and m.settings else record.forwards
 
 
 def _of_metric(j: Judge) -> dict[str, Any]:
