@@ -62,7 +62,7 @@ def coco(
     if unknown := [name for name in labels if name not in names.values()]:
         raise InputError(f"{instances}: has no category {unknown[0]!r}; it has {', '.join(names.values())}")
     wanted = sorted((key for key in objects if names[key[1]] in labels), key=lambda key: (place[key[0]], key[1]))
-    gone = {key[0] for key in wanted if not files[key[0]].is_file()}
+    gone = dict.fromkeys(key[0] for key in wanted if not files[key[0]].is_file())  # in order
     if wanted and len(gone) == len({key[0] for key in wanted}):
         raise InputError(f"{images}: has none of the images that {instances} names, like {files[wanted[0][0]].name}")
 
