@@ -111,7 +111,7 @@ def main() -> None:
         )
 
         def ten(clf: sl.Classifier = warm, precision: str = precision) -> None:
-            session = Session(clf, x, options=Options(precision=precision, progress=False))
+            session = Session(clf, x, options=Options(precision=precision), expected=3 * len(TEN) * len(x))
             for out in maps.values():
                 sl.evaluate(clf, x, out, SOFT, session=session)
 

@@ -180,6 +180,14 @@ def test_ties_are_broken_by_the_image_alone_and_not_in_raster_order():
     assert not torch.equal(a[0], a[1])
 
 
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_the_hottest_pixels_are_the_first_of_the_order(levels):
+    clf, x = classifier(), pixels()
+    trial = Trial(Session(clf, x), explanation(clf, x, (maps_of() * levels).floor()))
+    for count in (1, 20, 72, 143, 144):
+        assert torch.equal(trial.hottest(count), trial.ranks() < count)
+
+
 def test_shared_masked_images_are_asked_once():
     clf, x = classifier(), pixels()
     session = Session(clf, x)

@@ -27,8 +27,10 @@ class Asking:
         passes: How many images were asked so far.
     """
 
-    def __init__(self, classifier: Classifier | BlackBox, size: tuple[int, int], options: Options) -> None:
-        self.classifier, self.size, self.options = classifier, size, options
+    def __init__(
+        self, classifier: Classifier | BlackBox, size: tuple[int, int], options: Options, expected: int = 0
+    ) -> None:
+        self.classifier, self.size, self.options, self.expected = classifier, size, options, expected
         self.chunk = options.chunk or chunk_for(classifier, size)
         self.passes = 0
 
@@ -53,7 +55,7 @@ class Asking:
         """
         if space == "normalised" and isinstance(self.classifier, BlackBox):
             raise MetricError("a BlackBox has no normalised space; leave space= at 'pixels'")
-        forward = forward_for(self.classifier, self.size, self.options, count)
+        forward = forward_for(self.classifier, self.size, self.options, max(count, self.expected))
         parts, start = [], 0
         while start < count:
             index = torch.arange(start, min(start + self.chunk, count))

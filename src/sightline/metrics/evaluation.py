@@ -176,7 +176,9 @@ def evaluate(
     """
     chosen = asked(metrics)
     options = Options(precision=precision, backend=backend, progress=False)  # type: ignore[arg-type]
-    session = session or Session(classifier, pixels, seed=seed, options=options)
+    if session is None:
+        each = sum(record.forwards(settings, explanation.size) for record, settings in chosen)
+        session = Session(classifier, pixels, seed=seed, options=options, expected=each * len(explanation))
     if regions is not None and tuple(regions.shape) != (len(explanation), *session.size):
         raise InputError(
             f"regions must be one mask a row, {(len(explanation), *session.size)}, not {tuple(regions.shape)}"

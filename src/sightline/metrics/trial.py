@@ -31,14 +31,23 @@ class Session:
         pixels: (B, C, H, W) checked, in [0, 1].
         seed: Of tie-breaks, noise and random sets; the same for all methods.
         asking: The forward passes.
+
+    Args:
+        expected: How many altered images will be asked in all: from a few hundred on an accelerated graph is made.
     """
 
     def __init__(
-        self, classifier: Classifier | BlackBox, pixels: Tensor, *, seed: int = 0, options: Options | None = None
+        self,
+        classifier: Classifier | BlackBox,
+        pixels: Tensor,
+        *,
+        seed: int = 0,
+        options: Options | None = None,
+        expected: int = 0,
     ) -> None:
         self.classifier, self.seed = classifier, seed
         self.pixels = classifier.check_pixels(pixels)
-        self.asking = Asking(classifier, self.size, options or Options())
+        self.asking = Asking(classifier, self.size, options or Options(), expected)
         self._kept: dict[Hashable, Any] = {}
 
     @property
@@ -230,19 +239,39 @@ class Trial:
         """(N, H * W) pixels by falling heat; ties (plateaus of zeros, say) by the image's own random permutation."""
 
         def make() -> Tensor:
-            flat, images = self.heat().flatten(1), self.image.tolist()
-            found = []
-            for row, image in enumerate(images):
-                shuffled = self.session.once(
-                    ("ties", image),
-                    lambda image=image: torch.randperm(  # type: ignore[misc]
-                        flat.shape[1], generator=self.session.generator(image)
-                    ).to(flat.device),
-                )
+            flat, found = self.heat().flatten(1), []
+            for row, image in enumerate(self.image.tolist()):
+                shuffled = self._shuffled(image)
                 found.append(shuffled[flat[row][shuffled].argsort(descending=True, stable=True)])
             return torch.stack(found) if found else flat.long()
 
         return self.once("order", make)
+
+    def _shuffled(self, image: int) -> Tensor:
+        """(H * W,) the order in which ties of an image are broken."""
+        H, W = self.session.size
+
+        def make() -> Tensor:
+            return torch.randperm(H * W, generator=self.session.generator(image)).to(self.session.pixels.device)
+
+        return self.session.once(("ties", image), make)
+
+    def hottest(self, count: int) -> Tensor:
+        """(N, H, W) bool: the first `count` pixels of `order`, without sorting all of them."""
+
+        def make() -> Tensor:
+            flat = self.heat().flatten(1)
+            if count >= flat.shape[1]:
+                return torch.ones_like(flat, dtype=torch.bool)
+            least = flat.kthvalue(flat.shape[1] - count + 1, dim=1).values[:, None]
+            found, equal = flat > least, flat == least
+            for row, image in enumerate(self.image.tolist()):
+                shuffled = self._shuffled(image)
+                tied = shuffled[equal[row][shuffled]]
+                found[row, tied[: count - int(found[row].sum())]] = True
+            return found
+
+        return self.once(("hottest", count), make).reshape(-1, *self.session.size)
 
     def ranks(self) -> Tensor:
         """(N, H, W) the place of each pixel in `order`: 0 for the hottest one."""

@@ -24,7 +24,7 @@ def masked(trial: Trial, keep: float, space: Space, part: Literal["kept", "remov
     def ask() -> Tensor:
         S, x = trial.heat(), trial.session.inputs(space)
         if keep < 1:
-            S = S * (trial.ranks() < math.ceil(keep * S[0].numel()))
+            S = S * trial.hottest(math.ceil(keep * S[0].numel()))
         M = (S if part == "kept" else 1 - S).to(x)
         images = trial.image
 

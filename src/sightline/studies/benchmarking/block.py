@@ -95,7 +95,9 @@ class Block:
 
     def _session(self, places: Sequence[int]) -> Session:
         pixels = torch.stack([self.samples[place].pixels for place in places]).to(self.classifier.device)
-        return Session(self.classifier, pixels, seed=self.seed, options=self.plan.options)
+        each = sum(j.record.forwards(j.settings, (pixels.shape[-2], pixels.shape[-1])) for j in self.plan.judges)
+        expected = each * self.plan.batch * len(self.plan.methods)  # of any block, so that all go the same way
+        return Session(self.classifier, pixels, seed=self.seed, options=self.plan.options, expected=expected)
 
     @property
     def pixels(self) -> Tensor:
