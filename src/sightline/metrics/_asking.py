@@ -58,7 +58,8 @@ class Asking:
         forward = forward_for(self.classifier, self.size, self.options, max(count, self.expected))
         parts, start = [], 0
         while start < count:
-            index = torch.arange(start, min(start + self.chunk, count))
+            left = count - start
+            index = torch.arange(start, start + -(-left // -(-left // self.chunk)))  # even chunks, none of one or two
             try:
                 outputs = self._outputs(forward, make(index), space)
             except (RuntimeError, MemoryError) as reason:
