@@ -216,7 +216,7 @@ def _controls(trial: Trial, steps: int) -> list[Check]:
     others: dict[str, Tensor] = {}
     for name in CONTROLS:
         control = Explainer(name, trial.session.classifier, seed=trial.session.seed)
-        again = explain_again(dataclasses.replace(trial, explainer=control, _kept={}))
+        again = explain_again(Trial(trial.session, trial.explanation, explainer=control))
         others[name] = score(Trial(trial.session, dataclasses.replace(again, image=trial.image)))[0]
     return [
         verdicts.on_controls(float(mine[row]), {n: float(v[row]) for n, v in others.items()}, float(span[row]))
