@@ -43,7 +43,9 @@ def pixel_flipping(
 
     Regions do not overlap; those at the right and at the bottom may be smaller. One is as hot as its pixels are on
     average. h_0 is the unaltered image, in h_L nothing of it is left. With `region=1` this is deletion. The paper
-    inverts the pixels of digits; Quantus takes the softmax, which for a single logit is always 1.
+    inverts the pixels of digits. Quantus agrees point by point for single pixels and a fill given as a number. It takes
+    the softmax, always 1 for a single logit, leaves h_0 out, does not divide by L, and its "black" is the smallest
+    value of the images.
 
     Args:
         trial: Rows.

@@ -1,0 +1,152 @@
+"""Imputation against a direct solution, and ROAD against its definition."""
+
+import pytest
+import torch
+
+import reference_metrics_faithfulness as slow
+import sightline as sl
+from metrics_case import SIZE, classifier, maps_of, pixels, planted, probability
+from sightline.errors import MetricError
+from sightline.metrics import Session, Trial
+from sightline.metrics.faithfulness._multigrid import fill
+from sightline.metrics.metric import find
+
+
+def holes_of(kind, H=37, W=50):
+    rows, columns = torch.arange(H)[:, None].expand(H, W), torch.arange(W).expand(H, W)
+    generator = torch.Generator().manual_seed(4)
+    blobs = torch.nn.functional.interpolate(torch.rand(1, 1, 5, 5, generator=generator), (H, W), mode="bilinear")[0, 0]
+    return {
+        "dust": torch.rand(H, W, generator=generator) < 0.6,
+        "blobs": blobs > blobs.median(),
+        "almost all": blobs > blobs.flatten().kthvalue(20).values,
+        "stripes": columns % 2 == 0,
+        "two pixels known": ~(((rows == 3) & (columns == 5)) | ((rows == 30) & (columns == 44))),
+        "one pixel": (rows == 0) & (columns == 0),
+        "none": torch.zeros(H, W, dtype=torch.bool),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["dust", "blobs", "almost all", "stripes", "two pixels known", "one pixel", "none"])
+def test_imputation_equals_a_direct_solution(kind):
+    hole = holes_of(kind)
+    image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
+    found = fill(image[None], hole[None])[0]
+    assert torch.equal(found[:, ~hole], image[:, ~hole])
+    assert float((found - slow.imputed(image, hole)).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("size", [(1, 9), (2, 2), (3, 5), (17, 4), (8, 64)])
+def test_imputation_of_any_size(size):
+    image = torch.rand(2, *size, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    hole = torch.rand(size, generator=torch.Generator().manual_seed(7)) < 0.5
+    hole[0, 0] = False
+    found = fill(image[None], hole[None], accuracy=1e-9)[0]
+    assert float((found - slow.imputed(image, hole)).abs().max()) < 1e-8
+
+
+def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image():
+    kinds = ["dust", "blobs", "almost all", "two pixels known"]
+    holes = torch.stack([holes_of(kind) for kind in kinds])
+    images = torch.rand(4, 3, *holes.shape[1:], generator=torch.Generator().manual_seed(6))
+    whole = fill(images, holes)
+    for n in range(4):
+        assert torch.allclose(whole[n], fill(images[n : n + 1], holes[n : n + 1])[0], atol=1e-5)
+
+
+def test_imputation_keeps_to_the_values_around_it():
+    hole = holes_of("blobs")
+    image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
+    image[:, hole] = 1e3  # what stands in holes does not matter
+    found = fill(image[None], hole[None])[0]
+    known = image[:, ~hole]
+    assert float(found.max()) <= float(known.max()) + 1e-4
+    assert float(found.min()) >= float(known.min()) - 1e-4
+
+
+def test_imputation_refuses_what_it_cannot_fill():
+    hole = torch.ones(1, 4, 4, dtype=torch.bool)
+    with pytest.raises(MetricError, match="without a single known pixel"):
+        fill(torch.rand(1, 3, 4, 4), hole)
+    hole[0, 0] = False
+    with pytest.raises(MetricError, match="finite"):
+        fill(torch.full((1, 3, 4, 4), torch.nan), hole)
+
+
+def test_imputation_agrees_with_pytorch_grad_cam():
+    road = pytest.importorskip("pytorch_grad_cam.metrics.road")
+    hole = holes_of("blobs", 24, 31)
+    image = torch.rand(3, 24, 31, generator=torch.Generator().manual_seed(6))
+    theirs = road.NoisyLinearImputer(noise=0.0)(image, (~hole).float())
+    assert float((fill(image[None], hole[None], accuracy=1e-6)[0] - theirs).abs().max()) < 1e-5
+
+
+# ROAD
+
+
+def test_road_equals_its_definition():
+    clf, x, maps, shares = classifier(), pixels(2), maps_of(2), (0, 25, 60)
+    out = planted(clf, x, maps)
+    asked = [("road", {"order": o, "percentages": shares, "noise": 0.0}) for o in ("morf", "lerf")]
+    asked.append(("road-combined", {"percentages": shares, "noise": 0.0}))
+    found = sl.evaluate(clf, x, out, asked, backend="eager").records
+    for n in range(2):
+        c, curves = out.targets[n].category, []
+        for S in (maps[n], -maps[n]):
+            holes = [slow.mask_of(S, slow.hottest(S, round(SIZE * SIZE * q / 100))) for q in shares]
+            curves.append([probability(slow.imputed(x[n], hole), c) for hole in holes])
+        morf, lerf = torch.tensor(curves, dtype=torch.float64)
+        assert torch.allclose(found[0][2].curve[n], morf, atol=1e-4)
+        assert torch.allclose(found[1][2].curve[n], lerf, atol=1e-4)
+        assert float(found[0][2].value[n]) == pytest.approx(float(morf.mean()), abs=1e-4)
+        assert float(found[2][2].value[n]) == pytest.approx(float((lerf - morf).mean() / 2), abs=1e-4)
+
+
+def test_road_without_removal_is_the_probability_bit_for_bit():
+    clf, x = classifier(), pixels()
+    out = planted(clf, x, maps_of())
+    trial = Trial(Session(clf, x), out)
+    found = find("road").function(trial, percentages=(0,))
+    assert torch.equal(found.value, trial.margin().sigmoid())
+    assert trial.session.asking.passes == 0
+
+
+def test_road_draws_one_noise_an_image_and_percentage():
+    """Two maps that remove the same pixels in another order see the same noise; another seed or share sees another."""
+    clf, x, maps = classifier(), pixels(), maps_of()
+    half = maps > maps.flatten(1).median(1).values[:, None, None]
+    warped = torch.where(half, 0.5 + maps / 2, maps**3 / 8)
+    settings = {"percentages": (50, 25), "noise": 0.2}
+
+    def road(maps, **more):
+        return sl.evaluate(clf, x, planted(clf, x, maps), [("road", settings)], backend="eager", **more)["road"].curve
+
+    assert torch.equal(road(maps), road(warped))
+    assert not torch.allclose(road(maps), road(maps, seed=1), atol=1e-4)
+
+
+def test_road_runs_once_for_all_that_use_it():
+    clf, x = classifier(), pixels()
+    session = Session(clf, x)
+    trial = Trial(session, planted(clf, x, maps_of()))
+    for name in ("road", "road-combined"):
+        find(name).function(trial)
+    assert session.asking.passes == 2 * 4 * 3
+
+
+@pytest.mark.parametrize("shares", [(100,), (-1,), (20, 99.9), ()])
+def test_road_refuses_percentages_that_leave_nothing(shares):
+    clf, x = classifier(), pixels()
+    with pytest.raises(MetricError, match="percentages"):
+        sl.evaluate(clf, x, planted(clf, x, maps_of()), [("road", {"percentages": shares})])
+
+
+def test_road_knows_its_direction_and_its_cost():
+    record = find("road")
+    assert record.better({"order": "morf"}) == "down"
+    assert record.better({"order": "lerf"}) == "up"
+    assert record.forwards({**record.settings, "percentages": (0, 20, 40)}, (8, 8)) == 2
+    clf, x = classifier(), pixels()
+    out = planted(clf, x, maps_of())
+    with pytest.raises(MetricError, match="most relevant first"):
+        sl.evaluate(clf, x, out, [("road", {"order": "most"})])
