@@ -32,7 +32,7 @@ def stages(
         raise MetricError(f"steps is a number of steps from 1, or None for a step a module, not {steps!r}")
 
     def make() -> list[Classifier]:
-        modules = session.once("modules from the output down", lambda: _from_the_output_down(session))
+        modules: list[str] = _whole(session).cached("output down", lambda: _from_the_output_down(session))
         parts = _parted(modules if order != "bottom-up" else modules[::-1], steps)
         alone = order == "independent"
         chosen = [parts[i] if alone else [n for part in parts[: i + 1] for n in part] for i in range(len(parts))]
@@ -48,12 +48,15 @@ def _parted(names: list[str], steps: int | None) -> list[list[str]]:
     return [names[i * n // count : (i + 1) * n // count] for i in range(count)]
 
 
-def _base(session: Session) -> nn.Module:
-    classifier = session.classifier
-    if isinstance(classifier, BlackBox):
+def _whole(session: Session) -> Classifier:
+    if isinstance(session.classifier, BlackBox):
         raise MetricError("a BlackBox shows no weights that could be randomised")
-    source, device = classifier.source, classifier.device
-    return session.once("replica", lambda: replica.replicate(source).to(device))
+    return session.classifier
+
+
+def _base(session: Session) -> nn.Module:
+    classifier = _whole(session)
+    return session.once("replica", lambda: replica.replicate(classifier.source).to(classifier.device))
 
 
 def _from_the_output_down(session: Session) -> list[str]:
@@ -61,8 +64,7 @@ def _from_the_output_down(session: Session) -> list[str]:
 
     A module that is not called but read by its parent (the projection of an attention) follows its parent.
     """
-    classifier, net = session.classifier, replica.replicate(_base(session))
-    assert isinstance(classifier, Classifier)  # noqa: S101 - checked by _base
+    classifier, net = _whole(session), replica.replicate(_base(session))
     ran: dict[str, int] = {}  # in the order of the first call
     names = {module: name for name, module in net.named_modules()}
 
@@ -102,8 +104,7 @@ def _randomised(session: Session, names: list[str], initialiser: Initialiser, st
         for key, value in module._parameters.items():
             if value is not None and id(value) in drawn:
                 module._parameters[key] = drawn[id(value)]
-    assert isinstance(session.classifier, Classifier)  # noqa: S101 - checked by _base
-    return session.classifier.like(net)
+    return _whole(session).like(net)
 
 
 def _draw(session: Session, name: str, value: Tensor, initialiser: Initialiser) -> Tensor:
