@@ -1,7 +1,11 @@
 """Coherency, complexity, ADCC and ARCC against slow float64 references."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
+from torch import nn
 
 import reference_metrics_faithfulness as slow
 import sightline as sl
@@ -121,3 +125,35 @@ def test_composites_of_a_batch_are_a_loop_and_leave_the_model_alone():
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
     assert not net.training
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_every_metric_judges_regions_of_a_segmentation():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 3, 1)).eval()
+    clf = sl.Classifier(net, decision="segmentation", mean=MEAN, std=STD)
+    x = pixels()
+    explainer = sl.explainer("grad-cam", clf, layer="0")
+    out = explainer(x)
+    names = [m.name for m in sl.metrics() if m.family in ("faithfulness", "composite") or m.name == "complexity"]
+    found = sl.evaluate(clf, x, out, names, explainer=explainer, backend="eager")
+    for record, _, values in found.records:
+        low, high = record.range
+        defined = values.value[~values.value.isnan()]
+        assert len(defined) == sum(status in ("ok", "empty", "flat") for status in values.status), record.name
+        assert len(defined) > 0, record.name
+        if math.isfinite(high):
+            assert float(defined.min()) >= low - 1e-9, record.name
+            assert float(defined.max()) <= high + 1e-9, record.name
+
+
+def test_eight_threads_agree():
+    clf, explainer, x, out, _ = linear_case()
+    names = ["adcc", "arcc", "road-combined", "aopc", "pixel-flipping", "infidelity", "sufficiency"]
+
+    def values(_):
+        found = sl.evaluate(clf, x, out, names, explainer=explainer, backend="eager")
+        return torch.stack([v.value for _, _, v in found.records])
+
+    alone = values(0)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(torch.allclose(alone, other, atol=1e-6) for other in pool.map(values, range(8)))
