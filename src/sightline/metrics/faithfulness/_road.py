@@ -36,7 +36,7 @@ def road_margins(trial: Trial, order: Order, percentages: Sequence[float], noise
             place = ranks[rows.to(x.device)] if order == "morf" else ranks[0].numel() - 1 - ranks[rows.to(x.device)]
             holes = place < removed[points.to(x.device)][:, None, None]
             few = len(rows) if x.is_cuda else max(1, _AT_ONCE // holes[0].numel())
-            pairs = zip(x[mine.to(x.device)].split(few), holes.split(few), strict=True)
+            pairs = zip(torch.split(x[mine.to(x.device)], few), torch.split(holes, few), strict=True)
             filled = torch.cat([fill(images_, holes_) for images_, holes_ in pairs])
             if noise:
                 asked = zip(mine.tolist(), points.tolist(), strict=True)
