@@ -134,8 +134,8 @@ def on_class(similarities: Sequence[float], other: str) -> Check:
     numbers, figures = {"similarity": mean}, f"(rank correlation {mean:.2f})"
     if mean >= IDENTICAL:
         text = (
-            f"It is the same for {other}: the method does not look at the class. It shows where the classifier looks, "
-            "not why it decides so."
+            f"It is the same for {other}: by its construction, or here, the method does not tell decisions apart. It "
+            "shows where the classifier looks, not why it decides so."
         )
         return Check(name="class", verdict="doubt", text=text, numbers=numbers)
     verdict, text = _graded(
