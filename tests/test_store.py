@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from sightline import files, store
 from sightline.errors import StorageError
@@ -180,6 +181,23 @@ def test_a_full_disk_leaves_the_part_unfinished(tmp_path, monkeypatch, where):
     with Run(path, MANIFEST) as again:
         assert [p["name"] for p in again.parts] == ["p0"]
     assert len(store.read_table(path)) == 2
+
+
+def test_a_disk_that_takes_a_part_of_a_file_only(tmp_path):
+    """The system itself refuses while the file is written, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    large = pl.DataFrame({"n": torch.rand(20_000).tolist()})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Run(tmp_path / "run", MANIFEST) as run:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        try:
+            with pytest.raises(StorageError, match=r"p0\.parquet: could not be written"):
+                run.finish(part(), {"rows": large})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert run.parts == []
+        run.finish(part(), {"rows": large})
+    assert store.read_table(tmp_path / "run").equals(large)
 
 
 def test_a_folder_that_cannot_be_written_is_told():

@@ -8,6 +8,7 @@ pending/           finished pieces of the part that is being worked on
 thumbs/            small pictures
 """
 
+import io
 import json
 import os
 import re
@@ -133,8 +134,10 @@ class Run:
         Raises:
             StorageError: No space; what was there before is untouched.
         """
-        with atomic_write(self.path / table / f"{name}.parquet", size=int(frame.estimated_size())) as file:
-            frame.write_parquet(file)
+        data = io.BytesIO()  # Polars would report a full disk as an error of its own
+        frame.write_parquet(data)
+        with atomic_write(self.path / table / f"{name}.parquet", size=data.tell()) as file:
+            file.write(data.getvalue())
 
     def piece(self, name: str) -> "polars.DataFrame | None":
         """A piece of an unfinished part that an earlier process finished, or None."""
