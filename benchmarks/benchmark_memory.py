@@ -27,6 +27,7 @@ def run(folder: Path, images: int) -> None:
         pixels = np.random.default_rng(i).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{i}.jpg")
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the net is tiny
     net = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
     found = sl.studies.benchmark(
         sl.Classifier(net.eval(), size=SIDE, decision="categorical"),
