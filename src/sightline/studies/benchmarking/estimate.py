@@ -15,8 +15,6 @@ from sightline.studies.benchmarking.plan import OTHER_IMAGE, Plan
 from sightline.studies.benchmarking.work import Unit
 from sightline.target import Target
 
-_WARM, _LONG = 256, 100  # passes from which on a graph is made; a run so many times longer is worth measuring it
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -58,7 +56,7 @@ def estimate(plan: Plan, left: Sequence[Unit]) -> Cost:
             continue
         counts = {m.label: sum(len(u.places) for u in mine if m in u.methods) for m in plan.methods}
         each = sum(j.record.forwards(j.settings, classifier.size) for j in plan.judges)
-        rows, passes_a_second = _measured(plan, classifier, pixels, each * sum(counts.values()))
+        rows, passes_a_second = _measured(plan, model, pixels)
         each *= rows
         for method in plan.methods:
             count = counts[method.label]
@@ -86,18 +84,16 @@ def _first(plan: Plan, left: Sequence[Unit], classifier: Classifier | BlackBox) 
     return None
 
 
-def _measured(plan: Plan, classifier: Classifier | BlackBox, pixels: Tensor, judging: int) -> tuple[int, float]:
+def _measured(plan: Plan, model: str, pixels: Tensor) -> tuple[int, float]:
     """Rows an image, and altered images a second."""
-    session = Session(classifier, pixels, options=plan.options)
+    classifier = plan.models[model]
+    session = Session(classifier, pixels, options=plan.options, expected=plan.expected(model))
     try:
         rows: tuple[Target, ...] = targets.resolve(plan.target, session.outputs(), classifier.head())[1]
     except SightlineError:
         return 1, 1e9
     count = session.asking.chunk
-    speed = max(_speed(session, rows[0], pixels, count) for _ in range(2))  # the first one warms up
-    if judging > _LONG * _WARM:  # an accelerated graph is made for many passes only
-        speed = max(speed, *(_speed(session, rows[0], pixels, _WARM) for _ in range(2)))
-    return len(rows), speed
+    return len(rows), max(_speed(session, rows[0], pixels, count) for _ in range(2))  # the first one warms up
 
 
 def _speed(session: Session, row: Target, pixels: Tensor, count: int) -> float:

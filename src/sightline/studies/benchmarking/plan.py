@@ -107,6 +107,14 @@ class Plan:
         if self.fit not in ("crop", "squash", "pad"):
             raise InputError(f"fit must be 'crop', 'squash' or 'pad', not {self.fit!r}")
 
+    def expected(self, model: str) -> int:
+        """Altered images that all metrics will ask of a model, one target an image: a graph is made if they are many.
+
+        It depends on the plan alone, so a run that goes on asks as the one before did.
+        """
+        each = sum(j.record.forwards(j.settings, self.models[model].size) for j in self.judges)
+        return each * len(self.methods) * len(self.records)
+
     @property
     def donor(self) -> Contender | None:
         """The method whose maps of other images are a control."""
