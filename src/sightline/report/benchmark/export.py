@@ -1,0 +1,147 @@
+"""The table as CSV (everything, tidy), LaTeX (booktabs) and Markdown."""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from sightline.errors import InputError
+from sightline.files import atomic_write
+from sightline.report.benchmark import wording
+from sightline.report.benchmark.numbers import Cell, Cells
+from sightline.report.benchmark.results import Judge, Results
+
+_STATUSES = ("empty", "flat", "undefined", "refused", "error")
+_SUFFIXES = (".csv", ".tex", ".md")
+
+
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Check what a table is to be written as, before anything is computed.
+
+    Raises:
+        InputError: Neither `.csv`, `.tex` nor `.md`.
+    """
+    if Path(path).suffix.lower() not in _SUFFIXES:
+        raise InputError(f"{path}: the table is written as {', '.join(_SUFFIXES)}; end the file's name in one of them")
+
+
+def write_table(path: str | os.PathLike[str], results: Results, cells: Cells, protocol: str) -> Path:
+    """Write the table, whole or not at all.
+
+    Raises:
+        InputError: An unknown ending.
+        StorageError: It cannot be written.
+    """
+    check_suffix(path)
+    forms: dict[str, Callable[[Results, Cells, str], str]] = {".csv": as_csv, ".tex": as_latex, ".md": as_markdown}
+    data = forms[Path(path).suffix.lower()](results, cells, protocol).encode("utf-8")
+    with atomic_write(path, size=len(data)) as file:
+        file.write(data)
+    return Path(path)
+
+
+def as_csv(results: Results, cells: Cells, _protocol: str = "") -> str:
+    """One line a model, method and metric, with all digits; what is not defined is left empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("model", "method", "control", "metric", "better", "mean", "low", "high", "images", "rows", *_STATUSES)
+    writer.writerow([*names, "best", "not_beyond", "first", "explain_seconds"])
+    for (model, metric, method), cell in cells.items():
+        judge, control = results.metrics[metric], results.methods[method].control
+        numbers = ["" if math.isnan(v) else repr(v) for v in (cell.mean, cell.low, cell.high)]
+        counts = [cell.others.get(status, 0) for status in _STATUSES]
+        last = ["" if math.isnan(v) else repr(v) for v in (cell.first, cell.seconds)]
+        better = "up" if judge.better > 0 else "down"
+        line = [model, method, int(control), metric, better, *numbers, cell.images, cell.rows, *counts]
+        writer.writerow([*line, int(cell.best), " ".join(cell.behind) if cell.judged else "", *last])
+    return out.getvalue()
+
+
+def as_markdown(results: Results, cells: Cells, protocol: str) -> str:
+    """A table a model: mean and 95 % interval, bold for the best; controls below a line of their own."""
+    parts = []
+    for model in results.models:
+        metrics, methods = _there(results, cells, model)
+        shown = {m.label: _texts(cells, model, m, _markdown_cell) for m in metrics}
+        titles = ["method", *(_pipe(m.title) for m in metrics)]
+        lines = [f"**{_pipe(model)}**", "", f"| {' | '.join(titles)} |", f"|---|{'---:|' * len(metrics)}"]
+        for name in methods:
+            label = f"*{_pipe(name)} (control)*" if results.methods[name].control else _pipe(name)
+            lines.append(f"| {' | '.join([label, *(shown[m.label].get(name, '-') for m in metrics)])} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, f"{_READING} † {_BEHIND} {protocol}"]) + "\n"
+
+
+def as_latex(results: Results, cells: Cells, protocol: str) -> str:
+    """A `tabular` a model for the package booktabs; protocol as a comment and as a caption-ready line."""
+    parts = [r"% needs \usepackage{booktabs}", *(f"% {line}" for line in protocol.splitlines())]
+    for model in results.models:
+        metrics, methods = _there(results, cells, model)
+        shown = {m.label: _texts(cells, model, m, _latex_cell) for m in metrics}
+        arrows = {1: r"$\uparrow$", -1: r"$\downarrow$"}
+        titles = " & ".join(["method", *(f"{_tex(m.label)} {arrows[m.better]}" for m in metrics)])
+        lines = [
+            f"% {_tex(model)}",
+            rf"\begin{{tabular}}{{l{'r' * len(metrics)}}}",
+            r"\toprule",
+            rf"{titles} \\",
+            r"\midrule",
+        ]
+        for i, name in enumerate(methods):
+            control = results.methods[name].control
+            if control and i and not results.methods[methods[i - 1]].control:
+                lines.append(r"\midrule")
+            label = rf"\emph{{{_tex(name)}}}" if control else _tex(name)
+            lines.append(rf"{' & '.join([label, *(shown[m.label].get(name, '--') for m in metrics)])} \\")
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    parts.append(f"% {_READING} $^\\dagger$ {_BEHIND}")
+    return "\n".join(parts) + "\n"
+
+
+_READING = "Mean over images [95 % interval over images]; bold: best method."
+_BEHIND = "does not beat every control beyond the 95 % interval of the paired difference."
+
+
+def _there(results: Results, cells: Cells, model: str) -> tuple[list[Judge], list[str]]:
+    metrics = {metric for (m, metric, _) in cells if m == model}
+    methods = {method for (m, _, method) in cells if m == model}
+    return [m for m in results.metrics.values() if m.label in metrics], [n for n in results.methods if n in methods]
+
+
+def _texts(cells: Cells, model: str, metric: Judge, write: Callable[[Cell, int], str]) -> dict[str, str]:
+    column = {name: cell for (m, k, name), cell in cells.items() if (m, k) == (model, metric.label)}
+    digits = wording.decimals(column.values())
+    return {name: write(cell, digits) for name, cell in column.items()}
+
+
+def _parts(cell: Cell, digits: int) -> tuple[str, str]:
+    low, high = wording.number(cell.low, digits), wording.number(cell.high, digits)
+    return wording.number(cell.mean, digits), "" if math.isnan(cell.low) else f" [{low}, {high}]"
+
+
+def _markdown_cell(cell: Cell, digits: int) -> str:
+    mean, interval = _parts(cell, digits)
+    return f"{f'**{mean}**' if cell.best else mean}{' †' if cell.behind else ''}{interval}"
+
+
+def _latex_cell(cell: Cell, digits: int) -> str:
+    mean, interval = _parts(cell, digits)
+    bold = rf"\textbf{{{mean}}}" if cell.best else mean
+    small = rf" {{\scriptsize{interval}}}" if interval else ""
+    return bold + (r"$^\dagger$" if cell.behind else "") + small
+
+
+def _pipe(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)
