@@ -26,7 +26,7 @@ from sightline.errors import InputError, MethodError, MetricError, StorageError
 from sightline.explainers import Maps
 from sightline.metrics import metric as add_metric
 from sightline.metrics.metric import _METRICS
-from sightline.metrics.trial import Session
+from sightline.metrics.session import Session
 from sightline.studies import statistics
 from sightline.studies.benchmarking import CONTROLS, Benchmark, benchmark
 from sightline.studies.benchmarking.work import TIMES, _grouped

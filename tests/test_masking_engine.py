@@ -375,7 +375,7 @@ def test_a_backend_that_disagrees_or_fails_gives_way_to_eager(monkeypatch: pytes
     pytest.importorskip("openvino")
     x = images(2)
     expected = rise(sl.Classifier(seeded(ConvNet)), x)
-    wrong = {"differs": lambda inputs: torch.zeros(len(inputs), 5), "failed": lambda inputs: 1 / 0}
+    wrong = {"differs": lambda masks, *_: torch.zeros(len(masks), 5), "failed": lambda *_: 1 / 0}
     for word, call in wrong.items():
         monkeypatch.setattr(_forward, "_runner", lambda classifier, graph, call=call: call)
         with pytest.warns(SightlineWarning, match=f"rise: eager answers in place of backend='openvino': .*{word}"):

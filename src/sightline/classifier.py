@@ -113,12 +113,12 @@ class Classifier(Asked):
                 self._twins["plain"] = replica.out_of_place(replica.replicate(self._twins["base"]))
             return self._twins["plain"]
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1] -> what the model takes; differentiable."""
+    def normalise(self, pixels: Tensor, *, order: bool = True) -> Tensor:
+        """Pixels in [0, 1] -> what the model takes; differentiable. `order`: in the memory order that suits it."""
         values = pixels
         if self.mean is not None and self.std is not None:
             values = (values - self.mean.to(values.device)) / self.std.to(values.device)
-        if self._channels_last:
+        if self._channels_last and order:
             values = values.contiguous(memory_format=torch.channels_last)
         return values.to(self._dtype)
 

@@ -87,7 +87,7 @@ class Explanation:
         size = self.size if size is None else size
         if tuple(scaled.shape[1:]) == tuple(size):
             return scaled
-        return F.interpolate(scaled[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].clamp(0, 1)
+        return F.interpolate(scaled[:, None], size=size, mode="bilinear", align_corners=False)[:, 0].clamp_(0, 1)
 
     def signed_heatmaps(self, size: tuple[int, int] | None = None) -> Tensor:
         """(N, H, W) in [-1, 1]: raw maps divided by their largest absolute value, zero stays zero."""

@@ -7,7 +7,8 @@ from types import ModuleType
 
 from sightline.metrics.evaluation import Evaluation, evaluate
 from sightline.metrics.metric import Metric, Values, everything, metric
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 
 __all__ = ["Evaluation", "Metric", "Session", "Trial", "Values", "evaluate", "metric", "metrics"]
 

@@ -34,6 +34,12 @@ class Asking:
         self.chunk = options.chunk or chunk_for(classifier, size)
         self.passes = 0
 
+    @property
+    def own_precision(self) -> bool:
+        """Whether altered images are asked in the classifier's own precision."""
+        asked = self.options.precision
+        return asked is None or isinstance(self.classifier, BlackBox) or asked == self.classifier.precision
+
     def margins(self, rows: Sequence[Target], count: int, make: Make, *, space: Space = "pixels") -> Tensor:
         """Log-odds (count,) float64 of resolved targets, one for each altered image that `make` gives.
 
@@ -79,7 +85,7 @@ class Asking:
     def _outputs(self, forward: Forward, images: Tensor, space: Space) -> Tensor:
         count = len(images)
         if isinstance(self.classifier, Classifier) and space == "pixels":
-            images = self.classifier.normalise(images)
+            images = self.classifier.normalise(images, order=False)
         if forward.constant and count < self.chunk:  # a compiled graph takes one size only
             images = torch.cat([images, images[-1:].expand(self.chunk - count, *images.shape[1:])])
         memory = torch.channels_last if forward.channels_last else torch.contiguous_format

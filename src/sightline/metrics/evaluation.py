@@ -16,7 +16,8 @@ from sightline.explainers import Explainer
 from sightline.explainers.masking._options import Options
 from sightline.explanation import Explanation
 from sightline.metrics.metric import Metric, Values, check_settings, find
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 
 if TYPE_CHECKING:
     import polars

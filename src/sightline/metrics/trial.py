@@ -1,110 +1,25 @@
-"""What a metric is given: a classifier, a batch of images, and rows of maps; what two metrics need is computed once."""
+"""What a metric is given: a session and rows of maps; what two metrics need is computed once."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sightline import target as targets
-from sightline.classifier import BlackBox, Classifier
 from sightline.data.boxes import as_boxes, painted
 from sightline.errors import InputError
 from sightline.explainers import Explainer
-from sightline.explainers.masking._options import Options, Space
-from sightline.explainers.question import generator_for
+from sightline.explainers.masking._options import Space
 from sightline.explanation import Explanation
-from sightline.metrics._asking import Asking
 from sightline.metrics.metric import Status, Values
+from sightline.metrics.session import Session
 from sightline.target import Target
 
 T = TypeVar("T")
-
-
-class Session:
-    """One batch of images and its classifier, shared by all methods and metrics that are asked about it.
-
-    Attributes:
-        classifier: What is asked.
-        pixels: (B, C, H, W) checked, in [0, 1].
-        seed: Of tie-breaks, noise and random sets; the same for all methods.
-        asking: The forward passes.
-
-    Args:
-        expected: How many altered images will be asked in all: from a few hundred on an accelerated graph is made.
-    """
-
-    def __init__(
-        self,
-        classifier: Classifier | BlackBox,
-        pixels: Tensor,
-        *,
-        seed: int = 0,
-        options: Options | None = None,
-        expected: int = 0,
-    ) -> None:
-        self.classifier, self.seed = classifier, seed
-        self.pixels = classifier.check_pixels(pixels)
-        self.asking = Asking(classifier, self.size, options or Options(), expected)
-        self._kept: dict[Hashable, Any] = {}
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.pixels.shape[-2], self.pixels.shape[-1]
-
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """A value that several metrics need, computed when the first one asks."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        found: T = self._kept[key]
-        return found
-
-    def generator(self, image: int, extra: int = 0) -> torch.Generator:
-        """Random numbers that depend on the seed and the image's content alone, so that all methods meet the same."""
-        return generator_for(self.pixels[image], self.seed * 1009 + extra)
-
-    def inputs(self, space: Space) -> Tensor:
-        """The images in the space in which they are altered: (B, C, H, W)."""
-        if space == "pixels" or isinstance(self.classifier, BlackBox):
-            return self.pixels
-        normalise = self.classifier.normalise
-        return self.once(("inputs", space), lambda: normalise(self.pixels).contiguous())
-
-    def outputs(self) -> Tensor:
-        """Outputs for the unaltered images (B, C, ...)."""
-        return self.once("outputs", lambda: self.classifier(self.pixels))
-
-    def blurred(self, space: Space, kernel: int = 11, sigma: float = 5.0) -> Tensor:
-        """The images under a Gaussian blur with zeros around them, as in RISE's evaluation: (B, C, H, W)."""
-
-        def make() -> Tensor:
-            x = self.inputs(space)
-            k = torch.arange(kernel, device=x.device) - (kernel - 1) / 2
-            g = torch.exp(-(k**2) / (2 * sigma**2))
-            g = (g / g.sum()).to(x.dtype)
-            C = x.shape[1]
-            rows = F.conv2d(x, g.reshape(1, 1, -1, 1).expand(C, 1, -1, 1), padding=(kernel // 2, 0), groups=C)
-            return F.conv2d(rows, g.reshape(1, 1, 1, -1).expand(C, 1, 1, -1), padding=(0, kernel // 2), groups=C)
-
-        return self.once(("blurred", space, kernel, sigma), make)
-
-    def noise(self, space: Space) -> Tensor:
-        """Images of random colours, each pixel and channel uniform in [0, 1]: (B, C, H, W)."""
-
-        def make() -> Tensor:
-            shape = self.pixels.shape[1:]
-            drawn = torch.stack([torch.rand(shape, generator=self.generator(i, 51)) for i in range(len(self.pixels))])
-            drawn = drawn.to(self.pixels)
-            return (
-                drawn
-                if isinstance(self.classifier, BlackBox) or space == "pixels"
-                else self.classifier.normalise(drawn)
-            )
-
-        return self.once(("noise", space), make)
 
 
 @dataclass
@@ -192,7 +107,7 @@ class Trial:
         """(N,) float64 log-odds of the targets on the unaltered images."""
 
         def make() -> Tensor:
-            return targets.margins(self.targets, self.session.outputs()[self.image])
+            return targets.margins(self.targets, self.session.answers()[self.image])
 
         return self.once("margin", make)
 
@@ -263,15 +178,27 @@ class Trial:
             flat = self.heat().flatten(1)
             if count >= flat.shape[1]:
                 return torch.ones_like(flat, dtype=torch.bool)
-            least = flat.kthvalue(flat.shape[1] - count + 1, dim=1).values[:, None]
-            found, equal = flat > least, flat == least
-            for row, image in enumerate(self.image.tolist()):
-                shuffled = self._shuffled(image)
-                tied = shuffled[equal[row][shuffled]]
+            least = self._rising()[:, -count, None]
+            found = flat >= least
+            for row in (found.sum(1) > count).nonzero().flatten().tolist():
+                shuffled = self._shuffled(int(self.image[row]))
+                torch.gt(flat[row], least[row], out=found[row])
+                tied = shuffled[(flat[row] == least[row])[shuffled]]
                 found[row, tied[: count - int(found[row].sum())]] = True
             return found
 
         return self.once(("hottest", count), make).reshape(-1, *self.session.size)
+
+    def _rising(self) -> Tensor:
+        """(N, H * W) the values of the heat, rising."""
+
+        def make() -> Tensor:
+            flat = self.heat().flatten(1)
+            if flat.device.type != "cpu":
+                return flat.sort(dim=1).values
+            return torch.from_numpy(np.sort(flat.numpy(), axis=1))  # with vector instructions: 20 times as fast
+
+        return self.once("rising", make)
 
     def ranks(self) -> Tensor:
         """(N, H, W) the place of each pixel in `order`: 0 for the hottest one."""

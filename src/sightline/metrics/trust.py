@@ -20,7 +20,8 @@ from sightline.metrics._again import explain_again
 from sightline.metrics._verdicts import Card, Check
 from sightline.metrics.evaluation import asked, judge
 from sightline.metrics.metric import Values
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 from sightline.target import Contrast
 
 CONTROLS = ("uniform", "random", "centre", "edges")

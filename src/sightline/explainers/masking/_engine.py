@@ -3,7 +3,7 @@
 import time
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,11 +20,12 @@ from sightline.explainers.masking._memory import chunk_for, halved, release
 from sightline.explainers.masking._options import Options
 from sightline.explainers.masking._plan import Job, Plan
 from sightline.explainers.masking._progress import shown
-from sightline.explainers.masking._queue import Part, Queue
+from sightline.explainers.masking._queue import Part, Queue, by_image
 from sightline.explainers.question import Estimate, Probed, Question, generator_for
 
 Reading = Literal["score", "probability", "probabilities"]
 _FIRST_CHECK, _NEXT_CHECK = 48, 1.4  # passes an image before the first estimate of the error, and its growth
+_AHEAD = 4  # chunks whose masks are made at once where the forward pass masks by itself
 
 
 class Engine:
@@ -89,7 +90,7 @@ class Engine:
         self._note(jobs, queue, forward, size)
 
     def _forward(self, passes: int) -> Forward:
-        forward = forward_for(self.question.classifier, self.question.size, self.options, passes)
+        forward = forward_for(self.question.classifier, self.question.size, self.options, passes, masks=True)
         self._masker = Masker(
             self.question, self.options, [self.generator(b) for b in range(len(self.question.pixels))]
         )
@@ -99,20 +100,20 @@ class Engine:
         self, queue: Queue, forward: Forward, size: int, reading: Reading, checkpoint: Checkpoint | None, advance: Any
     ) -> int:
         check: dict[int, float] = {}
-        while parts := queue.take(size):
+        while chunks := _chunks(queue, forward, size):
             try:
-                outputs = self._outputs(queue.jobs, parts, forward, size)
+                for parts, outputs in self._outputs(queue.jobs, chunks, forward, size):
+                    self._read(queue.jobs, parts, outputs, reading, checkpoint)
+                    queue.answered(parts)
+                    chunks = chunks[1:]
+                    self._warn(forward)
+                    if self.options.tolerance is not None:
+                        self._settle(queue, parts, check, self.options.tolerance)
+                    advance(sum(len(m) for _, m in parts))
+                continue
             except (RuntimeError, MemoryError) as reason:
                 size = halved(reason, size, self.name)
-            else:
-                self._read(queue.jobs, parts, outputs, reading, checkpoint)
-                queue.answered(parts)
-                self._warn(forward)
-                if self.options.tolerance is not None:
-                    self._settle(queue, parts, check, self.options.tolerance)
-                advance(sum(len(m) for _, m in parts))
-                continue
-            queue.give_back(parts)
+            queue.give_back([part for parts in chunks for part in parts])
             release()  # out here: the exception holds what was in memory
         return size
 
@@ -127,23 +128,28 @@ class Engine:
     def _estimate(self, queue: Queue, forward: Forward, size: int) -> Estimate:
         total, seconds = queue.total, 0.0
         for _ in range(3):  # the first one converts, checks and warms up
-            if not (parts := queue.take(size)):
+            if not (chunks := _chunks(queue, forward, size)):
                 break
             start = time.perf_counter()
-            self._outputs(queue.jobs, parts, forward, size)
-            seconds = (time.perf_counter() - start) / sum(len(m) for _, m in parts)
+            count = sum(len(outputs) for _, outputs in self._outputs(queue.jobs, chunks, forward, size))
+            seconds = (time.perf_counter() - start) / count
         limit = self.options.seconds
         whole = total * seconds
         return Estimate(total, whole if limit is None else min(whole, limit), f"{forward.name}, {forward.precision}")
 
-    def _outputs(self, jobs: Sequence[Job], parts: Sequence[Part], forward: Forward, size: int) -> Tensor:
-        with torch.no_grad():
-            inputs = self._masker(
-                [(jobs[n], m) for n, m in parts], forward.channels_last, size if forward.constant else 0
-            )
-            outputs = forward(inputs)
-        count = sum(len(m) for _, m in parts)
-        return outputs[:count]
+    def _outputs(
+        self, jobs: Sequence[Job], chunks: Sequence[list[Part]], forward: Forward, size: int
+    ) -> Iterator[tuple[list[Part], Tensor]]:
+        """Each chunk and what the classifier says of it; masks of all chunks are made before the first pass."""
+        held = [[(jobs[n], m) for n, m in parts] for parts in chunks]
+        made = [self._masker.masked(parts) for parts in held] if forward.masks else []
+        for number, parts in enumerate(chunks):
+            with torch.no_grad():  # not across a yield: it would be the caller's as well
+                if forward.masks:
+                    outputs = forward(*made[number])
+                else:
+                    outputs = forward(self._masker(held[number], forward.channels_last, size * forward.constant))
+            yield parts, outputs[: sum(len(m) for _, m in parts)]
 
     def _read(
         self,
@@ -212,6 +218,14 @@ class Engine:
             "error": [round(float(e), 6) if e.isfinite() else None for e in worst],
             **({"note": forward.note} if forward.note else {}),
         }
+
+
+def _chunks(queue: Queue, forward: Forward, size: int) -> list[list[Part]]:
+    """What is asked next, by forward passes."""
+    if forward.masks:
+        return list(by_image(queue.jobs, queue.take(size * _AHEAD), size))
+    parts = queue.take(size)
+    return [parts] if parts else []
 
 
 def _check_black_box(options: Options) -> None:

@@ -26,30 +26,33 @@ class Forward:
 
     Attributes:
         name: `eager`, `openvino`, `compiled` or `black box`.
-        call: (m, C, H, W) -> outputs (m, ...) float32, checked.
+        call: (m, C, H, W) -> outputs (m, ...) float32, checked; where it masks by itself, (masks (m, 1, H, W),
+            base (1, C, H, W), change (1, C, H, W)) -> outputs of base + masks * change.
         channels_last: The memory order that it wants.
         unchecked: Eager's way, as long as the first chunk has not been compared.
         note: Why it is not the backend that was asked for.
         constant: Every call must have the same number of images.
         agreed: Called when the first chunk agrees, so that one classifier is compared once.
+        masks: Whether it masks by itself.
     """
 
     name: str
-    call: Callable[[Tensor], Tensor]
+    call: Callable[..., Tensor]
     channels_last: bool
-    unchecked: Callable[[Tensor], Tensor] | None = None
+    unchecked: Callable[..., Tensor] | None = None
     precision: str = "float32"
     note: str | None = None
     constant: bool = False
     agreed: Callable[[], Any] | None = None
+    masks: bool = False
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Ask; the first chunk is compared with eager, which takes over when they disagree."""
         if self.unchecked is None:
-            return self.call(inputs)
-        expected = found = self.unchecked(inputs)
+            return self.call(*inputs)
+        expected = found = self.unchecked(*inputs)
         try:
-            found = self.call(inputs)
+            found = self.call(*inputs)
             off = _difference(found, expected)
             reason = None if off <= TOLERANCE[self.precision] else f"differs from eager by {off:.2g}"
         except Exception as failure:
@@ -71,8 +74,13 @@ def _difference(outputs: Tensor, expected: Tensor) -> float:
     return float((outputs - expected).square().mean().sqrt() / scale)
 
 
-def forward_for(classifier: Classifier | BlackBox, size: tuple[int, int], options: Options, passes: int) -> Forward:
+def forward_for(
+    classifier: Classifier | BlackBox, size: tuple[int, int], options: Options, passes: int, *, masks: bool = False
+) -> Forward:
     """The backend that the options ask for, or the best one there is.
+
+    `masks`: one that masks by itself is welcome. OpenVINO does: masks are a third of what masked images are, and
+    PyTorch's idle threads, which spin for milliseconds after each of its operations, are in the way of OpenVINO's.
 
     Raises:
         MissingExtraError: `openvino` was asked for and is not installed.
@@ -95,26 +103,30 @@ def forward_for(classifier: Classifier | BlackBox, size: tuple[int, int], option
     there = importlib.util.find_spec("openvino") is not None
     if options.backend == "openvino" and not there:
         raise MissingExtraError("backend='openvino' needs OpenVINO: pip install 'sightline[openvino]'")
-    key = ("openvino", size, precision)
+    key = ("openvino", size, precision, masks)
     if not there or classifier.device.type != "cpu":
         plain.note = "openvino runs on the CPU only" if options.backend == "openvino" else None
         return plain
     if options.backend == "auto" and passes < _WORTH:
         return plain
     try:
-        graph = classifier.cached(key, lambda: _openvino(classifier, twin, size, precision))
+        graph = classifier.cached(key, lambda: _openvino(classifier, twin, size, precision, masks))
     except Exception as failure:
         if isinstance(failure, SightlineError):
             raise
         plain.note = f"openvino could not convert the model: {str(failure).splitlines()[0][:200]}"
         return plain
-    call = Forward("openvino", _runner(classifier, graph[0]), False, precision=precision)
-    return _compared(call, eager, classifier, size)
+    call = Forward("openvino", _runner(classifier, graph[0]), False, precision=precision, masks=masks)
+    return _compared(call, _masking(eager) if masks else eager, classifier, size)
 
 
-def _compared(forward: Forward, eager: Callable[[Tensor], Tensor], classifier: Classifier, size: Any) -> Forward:
+def _masking(eager: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda masks, base, change: eager(torch.addcmul(base, masks, change))
+
+
+def _compared(forward: Forward, eager: Callable[..., Tensor], classifier: Classifier, size: Any) -> Forward:
     """The forward with eager as its judge, unless it has agreed before."""
-    key = ("agrees", forward.name, size, forward.precision)
+    key = ("agrees", forward.name, size, forward.precision, forward.masks)
     forward.unchecked = None if classifier.holds(key) else eager
     forward.agreed = lambda: classifier.cached(key, lambda: True)
     return forward
@@ -136,15 +148,24 @@ class _Scores(nn.Module):
         return first_tensor(self.select(self.twin(values)))
 
 
-def _openvino(classifier: Classifier, twin: nn.Module, size: tuple[int, int], precision: str) -> Any:
+class _MaskedScores(_Scores):
+    """The same of base + masks * change, for masks (m, 1, H, W) of one image."""
+
+    def forward(self, masks: Tensor, base: Tensor, change: Tensor) -> Tensor | None:  # type: ignore[override]
+        return super().forward(base + masks * change)
+
+
+def _openvino(classifier: Classifier, twin: nn.Module, size: tuple[int, int], precision: str, masks: bool) -> Any:
     import openvino
 
-    blank = classifier.normalise(torch.zeros(2, classifier.channels, *size, device=classifier.device))
+    blank = classifier.normalise(torch.zeros(2, classifier.channels, *size, device=classifier.device)).contiguous()
     with same_signal_stack(), warnings.catch_warnings():  # it traces by a function of PyTorch that warns of its age
         warnings.simplefilter("ignore")
-        scores = _Scores(twin, classifier.select).eval()
-        model = openvino.convert_model(scores, example_input=blank.contiguous(), share_weights=True)
-        model.reshape([-1, classifier.channels, *size])
+        scores = (_MaskedScores if masks else _Scores)(twin, classifier.select).eval()
+        example = (blank[:, :1], blank[:1], blank[:1]) if masks else blank
+        model = openvino.convert_model(scores, example_input=example, share_weights=True)
+        image = [classifier.channels, *size]
+        model.reshape({0: [-1, 1, *size], 1: [1, *image], 2: [1, *image]} if masks else [-1, *image])
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -153,13 +174,14 @@ def _openvino(classifier: Classifier, twin: nn.Module, size: tuple[int, int], pr
         return openvino.Core().compile_model(model, "CPU", settings), scores  # it may read weights of the replica
 
 
-def _runner(classifier: Classifier, graph: Any) -> Callable[[Tensor], Tensor]:
+def _runner(classifier: Classifier, graph: Any) -> Callable[..., Tensor]:
     with same_signal_stack():
         request = graph.create_infer_request()
 
-    def run(inputs: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> Tensor:
+        arrays = {n: value.contiguous().numpy() for n, value in enumerate(inputs)}
         with same_signal_stack():
-            result = request.infer({0: inputs.contiguous().numpy()}, share_inputs=True)
-        return classifier.check_outputs(torch.from_numpy(result[0]), len(inputs))
+            result = request.infer(arrays, share_inputs=True)
+        return classifier.check_outputs(torch.from_numpy(result[0]), len(inputs[0]))
 
     return run

@@ -49,6 +49,14 @@ class Masker:
             }
         return *self._forms[channels_last], memory
 
+    def masked(self, parts: Sequence[tuple[Job, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Masks (m, 1, H, W) of one image, its base and its change (1, C, H, W); masked it is base + M * change."""
+        with torch.no_grad():
+            base, change, _ = self.form(False)
+            masks = [job.plan.masks(index.to(base.device)).to(base) for job, index in parts]
+            b = parts[0][0].image
+            return torch.cat(masks)[:, None], base[b : b + 1], change[b : b + 1]
+
     def __call__(self, parts: Sequence[tuple[Job, Tensor]], channels_last: bool, room: int = 0) -> Tensor:
         """(m, C, H, W), filled up with unmasked images to `room` where every call must be of one size."""
         base, change, memory = self.form(channels_last)

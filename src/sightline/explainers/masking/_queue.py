@@ -114,3 +114,19 @@ class Queue:
 def _by_job(jobs: Tensor, masks: Tensor) -> Iterator[Part]:
     for number in sorted(set(jobs.tolist())):
         yield number, masks[jobs == number]
+
+
+def by_image(jobs: Sequence[Job], parts: Sequence[Part], size: int) -> Iterator[list[Part]]:
+    """Parts in chunks of at most `size` masks of one image each."""
+    chunk: list[Part] = []
+    room = size
+    for number, masks in parts:
+        rest = masks
+        while len(rest) > 0:
+            if room == 0 or (chunk and jobs[chunk[0][0]].image != jobs[number].image):
+                yield chunk
+                chunk, room = [], size
+            chunk.append((number, rest[:room]))
+            rest, room = rest[room:], max(0, room - len(rest))
+    if chunk:
+        yield chunk

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 
 Fill = Literal["black", "blur", "mean", "noise"]
 Score = Literal["probability", "log-odds"]
@@ -38,7 +39,8 @@ def curve(trial: Trial, mode: Literal["insertion", "deletion"], fill: Fill, step
         raise MetricError(f"steps is a number from 1 to the number of pixels, {H * W}, not {steps!r}")
 
     def ask() -> Tensor:
-        x, other = trial.session.inputs(space), substrate(trial.session, fill, space)
+        session = trial.session
+        x, other = session.inputs(session.inside), session.inner(substrate(session, fill, space), space)
         source, end = (other, x) if mode == "insertion" else (x, other)
         ranks, images = trial.ranks().to(torch.int32), trial.image
 
@@ -48,7 +50,7 @@ def curve(trial: Trial, mode: Literal["insertion", "deletion"], fill: Fill, step
             where = ranks[rows] < changed[:, None, None].to(torch.int32)
             return torch.where(where[:, None], end[images[rows]], source[images[rows]])
 
-        between = trial.margins(steps - 1, make, space=space)
+        between = trial.margins(steps - 1, make, space=session.inside)
         whole, empty = trial.margin()[:, None], ends(trial, fill, space)[:, None]
         return torch.cat([empty, between, whole] if mode == "insertion" else [whole, between, empty], 1)
 

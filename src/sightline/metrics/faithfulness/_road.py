@@ -9,7 +9,8 @@ from torch import Tensor
 from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
 from sightline.metrics.faithfulness._multigrid import fill
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 
 Order = Literal["morf", "lerf"]
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
+from sightline.metrics.session import Session
 from sightline.metrics.trial import Trial
 
 
@@ -22,19 +23,41 @@ def masked(trial: Trial, keep: float, space: Space, part: Literal["kept", "remov
         raise MetricError(f"space must be 'pixels' or 'normalised', not {space!r}")
 
     def ask() -> Tensor:
-        S, x = trial.heat(), trial.session.inputs(space)
+        S, (black, change) = trial.heat(), parts(trial.session, space)
         if keep < 1:
             S = S * trial.hottest(math.ceil(keep * S[0].numel()))
-        M = (S if part == "kept" else 1 - S).to(x)
-        images = trial.image
+        M = (S if part == "kept" else 1 - S).to(change)
 
         def make(rows: Tensor, _: Tensor) -> Tensor:
-            rows = rows.to(x.device)
-            return x[images[rows]] * M[rows][:, None]
+            rows = rows.to(change.device)
+            return torch.addcmul(black, taken(M, rows)[:, None], taken(change, trial.image[rows]))
 
-        return trial.margins(1, make, space=space)[:, 0]
+        odds = trial.margins(1, make, space=trial.session.inside)[:, 0]
+        whole = (M.flatten(1).amin(1) == 1).to(odds.device)  # x itself: no rounding may tell it from x
+        return torch.where(whole, trial.margin(), odds)
 
     return trial.once(("soft", keep, space, part), ask)
+
+
+def parts(session: Session, space: Space) -> tuple[Tensor, Tensor]:
+    """b and d with b + M * d = the normalised x * M, whichever space the mask multiplies in: one step, not three.
+
+    b is (1, C, 1, 1), black in that space; d is (B, C, H, W). A black box takes pixels, so there b is 0 and d is x.
+    """
+
+    def make() -> tuple[Tensor, Tensor]:
+        x = session.inputs(session.inside)
+        black = session.inner(torch.zeros_like(session.pixels[:1, :, :1, :1]), space)
+        return black.to(x), x - black.to(x)
+
+    return session.once(("black", space), make)
+
+
+def taken(values: Tensor, rows: Tensor) -> Tensor:
+    """values[rows], without a copy where the rows follow one another."""
+    if len(rows) and bool((rows.diff() == 1).all()):
+        return values[int(rows[0]) : int(rows[-1]) + 1]
+    return values[rows]
 
 
 def odds_ratio(down: Tensor, up: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor
 from sightline.classifier import BlackBox
 from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 from sightline.target import Region, Target
 
 Noise = Literal["uniform", "gaussian"]

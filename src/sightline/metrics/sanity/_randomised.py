@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sightline import replica
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import MetricError
-from sightline.metrics.trial import Session
+from sightline.metrics.session import Session
 
 Order = Literal["cascading", "bottom-up", "independent"]
 Initialiser = Literal["normal", "permuted"]

@@ -90,7 +90,7 @@ def summary(trial: Trial, rows: Tensor, outputs: Tensor) -> Tensor:
 def before(trial: Trial) -> Tensor:
     """(N, 4) `summary` of the unaltered images."""
     rows = torch.arange(len(trial))
-    return trial.once("summary", lambda: summary(trial, rows, trial.session.outputs()[trial.image]))
+    return trial.once("summary", lambda: summary(trial, rows, trial.session.answers()[trial.image]))
 
 
 def after(trial: Trial, part: Part, threshold: float, area: float | None, space: Space) -> Tensor:

@@ -18,7 +18,8 @@ from sightline.explainers import Explainer
 from sightline.explanation import Explanation
 from sightline.metrics.evaluation import judge, unmet
 from sightline.metrics.metric import Values
-from sightline.metrics.trial import Session, Trial
+from sightline.metrics.session import Session
+from sightline.metrics.trial import Trial
 from sightline.studies.benchmarking.plan import OTHER_IMAGE, Contender, Judge, Plan
 from sightline.target import Target
 

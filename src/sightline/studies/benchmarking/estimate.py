@@ -10,7 +10,7 @@ from torch import Tensor
 from sightline import target as targets
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import SightlineError
-from sightline.metrics.trial import Session
+from sightline.metrics.session import Session
 from sightline.studies.benchmarking.plan import OTHER_IMAGE, Plan
 from sightline.studies.benchmarking.work import Unit
 from sightline.target import Target
