@@ -8,6 +8,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.errors import InputError, MetricError
+from sightline.explainers.masking._options import Options
 from sightline.metrics import Session, Trial, metrics
 from sightline.metrics.faithfulness._curves import area
 
@@ -116,6 +117,23 @@ def test_all_ones_and_end_points():
     assert torch.allclose(found["insertion"].curve[:, -1], o, atol=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("backend", ["eager", "openvino"])
+def test_a_map_of_ones_changes_nothing_whatever_runs_the_passes(backend, precision):
+    """The unaltered image is asked as the altered ones are; rounding is no drop, and above all no increase."""
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    clf, x = classifier(), pixels(7)
+    session = Session(clf, x, options=Options(precision=precision, backend=backend, chunk=3))
+    found = sl.evaluate(
+        clf, x, sl.explain(clf, x, method="uniform"), ["average-drop", "increase-in-confidence"], session=session
+    )
+    assert found["average-drop"].value.tolist() == [0] * 7
+    assert found["increase-in-confidence"].value.tolist() == [0] * 7
+    rounded = not torch.equal(session.answers(), session.outputs())
+    assert rounded == (precision == "bfloat16")  # decisions are made in the classifier's own precision
+
+
 def test_batch_is_loop():
     clf, x = classifier(), pixels()
     names = [m.name for m in metrics() if not m.needs and m.family in ("faithfulness", "complexity")]
@@ -196,7 +214,7 @@ def test_shared_masked_images_are_asked_once():
     for record in metrics():
         if record.name in ("average-drop", "increase-in-confidence", "average-gain"):
             record.function(trial)
-    assert session.asking.passes == len(out)
+    assert session.asking.passes == len(x) + len(out)  # and the images as they are
 
 
 def test_rows_are_tidy_and_errors_name_the_fix():

@@ -171,6 +171,10 @@ class Trial:
 
         return self.session.once(("ties", image), make)
 
+    def _places(self, image: int) -> Tensor:
+        """(H * W,) the place of each pixel in that order."""
+        return self.session.once(("places of ties", image), lambda: self._shuffled(image).argsort())
+
     def hottest(self, count: int) -> Tensor:
         """(N, H, W) bool: the first `count` pixels of `order`, without sorting all of them."""
 
@@ -178,13 +182,14 @@ class Trial:
             flat = self.heat().flatten(1)
             if count >= flat.shape[1]:
                 return torch.ones_like(flat, dtype=torch.bool)
-            least = self._rising()[:, -count, None]
-            found = flat >= least
-            for row in (found.sum(1) > count).nonzero().flatten().tolist():
-                shuffled = self._shuffled(int(self.image[row]))
-                torch.gt(flat[row], least[row], out=found[row])
-                tied = shuffled[(flat[row] == least[row])[shuffled]]
-                found[row, tied[: count - int(found[row].sum())]] = True
+            rising = self._rising()
+            least = rising[:, -count]
+            found = flat >= least[:, None]
+            for row in (rising[:, -count - 1] == least).nonzero().flatten().tolist():  # too many are as hot
+                tied = (flat[row] == least[row]).nonzero().flatten()
+                above = rising.shape[1] - int(torch.searchsorted(rising[row], least[row], right=True))
+                places = self._places(int(self.image[row]))[tied]
+                found[row, tied[places > places.kthvalue(count - above).values]] = False
             return found
 
         return self.once(("hottest", count), make).reshape(-1, *self.session.size)
