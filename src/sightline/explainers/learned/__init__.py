@@ -1,0 +1,1 @@
+"""Learned: attention that was trained beside a frozen classifier; one forward pass an explanation."""
