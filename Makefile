@@ -21,8 +21,9 @@ demo: .venv/.core ## set up the core package and explain decisions of a shipped 
 	$(SAY) "sightline demo $(DEMO_ARGS)"
 	@$(BIN)/sightline demo $(DEMO_ARGS)
 
+test: export OMP_NUM_THREADS ?= 1
 test: .venv/.dev ## set up everything for development and run the tests
-	$(SAY) "pytest on $(JOBS) processes"
+	$(SAY) "pytest on $(JOBS) processes, $(OMP_NUM_THREADS) thread each"
 	@$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 lint: .venv/.dev ## rules of style, formatting and imports
