@@ -33,6 +33,7 @@ class Asking:
         self.classifier, self.size, self.options, self.expected = classifier, size, options, expected
         self.chunk = options.chunk or chunk_for(classifier, size)
         self.passes = 0
+        self._forward: tuple[int, Forward] | None = None
 
     @property
     def own_precision(self) -> bool:
@@ -61,7 +62,7 @@ class Asking:
         """
         if space == "normalised" and isinstance(self.classifier, BlackBox):
             raise MetricError("a BlackBox has no normalised space; leave space= at 'pixels'")
-        forward = forward_for(self.classifier, self.size, self.options, max(count, self.expected))
+        forward = self._backend(max(count, self.expected))
         parts, start = [], 0
         while start < count:
             left = count - start
@@ -81,6 +82,12 @@ class Asking:
         if bool(found.isnan().any()):
             raise ModelError("the model gives NaN for an altered image; try precision='float32'")
         return found
+
+    def _backend(self, passes: int) -> Forward:
+        """What runs so many passes; found once, as one batch is asked hundreds of times."""
+        if self._forward is None or passes > self._forward[0]:
+            self._forward = passes, forward_for(self.classifier, self.size, self.options, passes)
+        return self._forward[1]
 
     def _outputs(self, forward: Forward, images: Tensor, space: Space) -> Tensor:
         count = len(images)
