@@ -187,6 +187,9 @@ def evaluate(
     if boxes is not None and len(boxes) != len(explanation):
         raise InputError(f"boxes must have one entry a row: {len(explanation)}, not {len(boxes)}")
     trial = Trial(session, explanation, None if regions is None else regions.bool(), boxes, explainer)
+    for record, _ in chosen:  # before minutes of work for the others
+        if (reason := unmet(trial, record)) is not None:
+            raise MetricError(reason)
     records, seconds = [], []
     with torch.inference_mode(False):
         for record, settings in chosen:
