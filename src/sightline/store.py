@@ -199,6 +199,15 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(found)
 
 
+def read_parts(path: str | os.PathLike[str]) -> list[Part]:
+    """The finished parts of a run, in the order they were finished; an empty list where there is no journal yet.
+
+    Raises:
+        StorageError: The journal is broken.
+    """
+    return _journal(Path(path))
+
+
 def table_files(path: str | os.PathLike[str], table: str = "rows") -> list[Path]:
     """The Parquet files of a table, one a finished part: for tables that are too large to be read at once."""
     read_manifest(path)
@@ -225,7 +234,8 @@ def read_table(
     if not files:
         return polars.DataFrame()
     try:
-        found = polars.scan_parquet(files)
+        schema = polars.read_parquet_schema(files[-1])  # a later version that went on may have added columns
+        found = polars.scan_parquet(files, schema=schema, missing_columns="insert")
         return (found if where is None else found.filter(where)).collect()
     except (OSError, polars.exceptions.PolarsError) as reason:
         raise StorageError(f"{table}/ of {path} cannot be read ({reason}); run again into another folder") from reason
