@@ -114,6 +114,7 @@ def _summarise(found: Benchmark, out: "Console") -> bool:
     behind = {(r["model"], r["method"], r["metric"]) for r in beats.iter_rows(named=True) if not r["beats"]}
     for model in manifest["models"]:
         out.print(_table(model, cells.filter(model=model), manifest, behind))
+    _boxes(found, out)
     out.print("mean [95 % interval over images]; * does not beat every control beyond the interval", markup=False)
     switches = {k: v for k, v in manifest["protocol"].items() if isinstance(v, str | int)}
     out.print("; ".join(f"{k}: {v}" for k, v in switches.items()), style="dim", markup=False)
@@ -143,7 +144,31 @@ def _table(model: str, cells: pl.DataFrame, manifest: Mapping[str, Any], behind:
             mark = "*" if (model, label, metric["label"]) in behind else ""
             texts.append(_cell(cell) + mark if cell else "-")
         table.add_row(escape(label), *texts, style="dim" if method["control"] else None)
+    luck = [_chance(cells, metric["label"]) for metric in manifest["metrics"]]
+    if any(text != "-" for text in luck):
+        table.add_row("chance", *luck, style="dim")
     return table
+
+
+def _chance(cells: pl.DataFrame, metric: str) -> str:
+    """What a map without information gets on average."""
+    known = [float(v) for v in cells.filter(pl.col("metric") == metric)["chance"] if v is not None]
+    return " to ".join(dict.fromkeys(f"{v:.3f}" for v in (min(known), max(known)))) if known else "-"
+
+
+def _boxes(found: Benchmark, out: "Console") -> None:
+    """MaxBoxAcc: what no row can know, because the threshold is one for all images."""
+    lines = found.box_accuracy()
+    if not len(lines):
+        return
+    table = Table(title="MaxBoxAcc over all images", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("model", "metric", "method", "MaxBoxAcc", "its threshold", "held out"):
+        table.add_column(title, no_wrap=title == "method")
+    for line in lines.iter_rows(named=True):
+        numbers = ("-" if (v := line[k]) is None else f"{v:.3f}" for k in ("max_box_acc", "threshold", "held_out"))
+        table.add_row(*(escape(line[k]) for k in ("model", "metric", "method")), *numbers)
+    out.print(table)
+    out.print("held out: each half of the images takes the best threshold of the other half", markup=False)
 
 
 def _cell(cell: Mapping[str, Any]) -> str:

@@ -160,7 +160,7 @@ class Table:
         controls: Positions of rows that are controls, set apart.
         sort: For each column what a first press on its title puts on top: `words` (from A), `up` (the greatest), `down`
             (the least); empty for a table that cannot be sorted.
-        keys: For each row a name that is picked by pressing its heading, here and in charts.
+        keys: For each row a name that is picked by pressing its heading, here and in charts; empty for none.
         picked: The names that are picked at first.
     """
 

@@ -11,11 +11,13 @@ from sightline.metrics.localisation.max_box_acc import best_threshold
 if TYPE_CHECKING:
     import polars
 
-METRIC = "max-box-acc"
+METRIC, COUNTED = "max-box-acc", ("ok", "flat", "empty")
 _KEYS = ("model", "image_index", "target", "method", "metric", "seed")
 
 
-def box_accuracy(rows: "polars.DataFrame", curves: "polars.DataFrame", *, overlap: float = 0.5) -> "polars.DataFrame":
+def box_accuracy(
+    rows: "polars.DataFrame", curves: "polars.DataFrame", *, overlap: float = 0.5, metric: str | None = None
+) -> "polars.DataFrame":
     """MaxBoxAcc (Choe et al. 2020, arXiv 2001.07437) from the curves of `max-box-acc`.
 
     By its definition the threshold is chosen on the images on which it is reported. `held_out` is fair: the threshold
@@ -26,17 +28,19 @@ def box_accuracy(rows: "polars.DataFrame", curves: "polars.DataFrame", *, overla
         rows: `benchmark.rows()`.
         curves: `benchmark.curves()`.
         overlap: IoU from which on a box counts.
+        metric: The metric's name in the rows; by default all that begin with `max-box-acc`.
 
     Returns:
         A row for each model, method and setting of the metric: `threshold` in [0, 1], `max_box_acc`, `held_out` (null
-        where there are images of one kind only), `rows`.
+        where there are images of one kind only), `rows`, `overlap`.
 
     Raises:
         InputError: The metric was not asked, or no image has a box.
     """
     import polars as pl
 
-    counted = rows.filter(pl.col("metric").str.starts_with(METRIC) & pl.col("status").is_in(["ok", "flat", "empty"]))
+    named = pl.col("metric").str.starts_with(METRIC) if metric is None else pl.col("metric") == metric
+    counted = rows.filter(named & pl.col("status").is_in(list(COUNTED)))
     if not len(counted):
         raise InputError(f"the run has no value of {METRIC}; ask that metric, with images that have boxes")
     found = curves.join(counted.select(_KEYS), on=_KEYS, how="semi")
@@ -52,6 +56,7 @@ def box_accuracy(rows: "polars.DataFrame", curves: "polars.DataFrame", *, overla
                 "max_box_acc": accuracy,
                 "held_out": _held_out(curve, odd, overlap),
                 "rows": len(group),
+                "overlap": overlap,
             }
         )
     return pl.DataFrame(table, schema_overrides={"held_out": pl.Float64})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sightline.report.benchmark import numbers, plots, records, tables, wording
+from sightline.report.benchmark import boxes, numbers, plots, records, tables, wording
 from sightline.report.benchmark.examples import Examples
 from sightline.report.benchmark.export import check_suffix, write_table
 from sightline.report.benchmark.numbers import Cells
@@ -47,6 +47,11 @@ class Report:
         return numbers.cells(self.results)
 
     @cached_property
+    def boxes(self) -> boxes.Found:
+        """MaxBoxAcc over the data set, by model, metric and method."""
+        return boxes.found(self.results)
+
+    @cached_property
     def _picked(self) -> list[str]:
         return plots.pick(self.results, self.cells)
 
@@ -76,7 +81,7 @@ class Report:
             StorageError: It cannot be written.
         """
         check_suffix(path)
-        return write_table(path, self.results, self.cells, records.line(self.results))
+        return write_table(path, self.results, self.cells, self.boxes, records.line(self.results))
 
     def page(self) -> Page:
         """The page."""
@@ -116,6 +121,11 @@ class Report:
                 protocol = records.line(self.results, model)
                 table, callout = tables.of_family(self.results, self.cells, model, family, self._picked, protocol)
                 blocks += [table, *([callout] if callout else [])] if table.rows else []
+                made = (
+                    boxes.table(self.results, self.boxes, model, metric, self._picked, protocol)
+                    for metric in self.results.families[family]
+                )
+                blocks += [table for table in made if table]
             parts[model] = blocks
         return Section(
             title="The table",

@@ -10,10 +10,13 @@ from pathlib import Path
 from sightline.errors import InputError
 from sightline.files import atomic_write
 from sightline.report.benchmark import wording
+from sightline.report.benchmark.boxes import Found
 from sightline.report.benchmark.numbers import Cell, Cells
 from sightline.report.benchmark.results import Judge, Results
+from sightline.report.benchmark.tables import chance
 
 _STATUSES = ("empty", "flat", "undefined", "refused", "error")
+_BOXES = ("max_box_acc", "threshold", "held_out")
 _SUFFIXES = (".csv", ".tex", ".md")
 
 
@@ -27,7 +30,7 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{path}: the table is written as {', '.join(_SUFFIXES)}; end the file's name in one of them")
 
 
-def write_table(path: str | os.PathLike[str], results: Results, cells: Cells, protocol: str) -> Path:
+def write_table(path: str | os.PathLike[str], results: Results, cells: Cells, boxes: Found, protocol: str) -> Path:
     """Write the table, whole or not at all.
 
     Raises:
@@ -35,24 +38,28 @@ def write_table(path: str | os.PathLike[str], results: Results, cells: Cells, pr
         StorageError: It cannot be written.
     """
     check_suffix(path)
-    forms: dict[str, Callable[[Results, Cells, str], str]] = {".csv": as_csv, ".tex": as_latex, ".md": as_markdown}
-    data = forms[Path(path).suffix.lower()](results, cells, protocol).encode("utf-8")
+    form = Path(path).suffix.lower()
+    texts: dict[str, Callable[[Results, Cells, str], str]] = {".tex": as_latex, ".md": as_markdown}
+    text = as_csv(results, cells, boxes) if form == ".csv" else texts[form](results, cells, protocol)
+    data = text.encode("utf-8")
     with atomic_write(path, size=len(data)) as file:
         file.write(data)
     return Path(path)
 
 
-def as_csv(results: Results, cells: Cells, _protocol: str = "") -> str:
+def as_csv(results: Results, cells: Cells, boxes: Found) -> str:
     """One line a model, method and metric, with all digits; what is not defined is left empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("model", "method", "control", "metric", "better", "mean", "low", "high", "images", "rows", *_STATUSES)
-    writer.writerow([*names, "best", "not_beyond", "first", "explain_seconds"])
+    writer.writerow([*names, "best", "not_beyond", "first", "explain_seconds", "chance", *_BOXES])
     for (model, metric, method), cell in cells.items():
         judge, control = results.metrics[metric], results.methods[method].control
         numbers = ["" if math.isnan(v) else repr(v) for v in (cell.mean, cell.low, cell.high)]
         counts = [cell.others.get(status, 0) for status in _STATUSES]
-        last = ["" if math.isnan(v) else repr(v) for v in (cell.first, cell.seconds)]
+        last = ["" if math.isnan(v) else repr(v) for v in (cell.first, cell.seconds, cell.chance)]
+        box = boxes.get((model, metric, method), {})
+        last += ["" if box.get(name) is None else repr(box[name]) for name in _BOXES]
         better = "up" if judge.better > 0 else "down"
         line = [model, method, int(control), metric, better, *numbers, cell.images, cell.rows, *counts]
         writer.writerow([*line, int(cell.best), " ".join(cell.behind) if cell.judged else "", *last])
@@ -70,6 +77,8 @@ def as_markdown(results: Results, cells: Cells, protocol: str) -> str:
         for name in methods:
             label = f"*{_pipe(name)} (control)*" if results.methods[name].control else _pipe(name)
             lines.append(f"| {' | '.join([label, *(shown[m.label].get(name, '-') for m in metrics)])} |")
+        if luck := _chance(cells, model, metrics):
+            lines.append(f"| {' | '.join(['*chance*', *luck])} |")
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, f"{_READING} † {_BEHIND} {protocol}"]) + "\n"
 
@@ -95,6 +104,8 @@ def as_latex(results: Results, cells: Cells, protocol: str) -> str:
                 lines.append(r"\midrule")
             label = rf"\emph{{{_tex(name)}}}" if control else _tex(name)
             lines.append(rf"{' & '.join([label, *(shown[m.label].get(name, '--') for m in metrics)])} \\")
+        if luck := _chance(cells, model, metrics):
+            lines.append(rf"\emph{{chance}} & {' & '.join(luck)} \\")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
     parts.append(f"% {_READING} $^\\dagger$ {_BEHIND}")
     return "\n".join(parts) + "\n"
@@ -108,6 +119,13 @@ def _there(results: Results, cells: Cells, model: str) -> tuple[list[Judge], lis
     metrics = {metric for (m, metric, _) in cells if m == model}
     methods = {method for (m, _, method) in cells if m == model}
     return [m for m in results.metrics.values() if m.label in metrics], [n for n in results.methods if n in methods]
+
+
+def _chance(cells: Cells, model: str, metrics: list[Judge]) -> list[str]:
+    """The level of luck a metric; empty where none has one."""
+    columns = [{n: cell for (m, k, n), cell in cells.items() if (m, k) == (model, j.label)} for j in metrics]
+    texts = [chance(column) for column in columns]
+    return texts if any(text != "-" for text in texts) else []
 
 
 def _texts(cells: Cells, model: str, metric: Judge, write: Callable[[Cell, int], str]) -> dict[str, str]:

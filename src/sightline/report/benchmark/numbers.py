@@ -36,6 +36,7 @@ class Cell:
         judged: Whether there were controls to compare with; never for a control itself.
         first: Share of bootstrap resamples in which it is the best method; NaN for controls.
         best: Whether its mean is the best of all methods; controls do not count.
+        chance: What a map without information gets on average on the same rows; NaN where the metric has no such level.
     """
 
     mean: float
@@ -49,6 +50,7 @@ class Cell:
     judged: bool = False
     first: float = math.nan
     best: bool = False
+    chance: float = math.nan
 
 
 #: Cells by model, metric and method.
@@ -81,8 +83,8 @@ def cells(results: Results, *, resamples: int = statistics.RESAMPLES, seed: int 
 
 
 def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, best: bool) -> Cell:
-    numbers = {name: line.get(name) for name in ("mean", "low", "high", "explain_seconds")}
-    mean, low, high, seconds = (math.nan if v is None else float(str(v)) for v in numbers.values())
+    numbers = {name: line.get(name) for name in ("mean", "low", "high", "explain_seconds", "chance")}
+    mean, low, high, seconds, chance = (math.nan if v is None else float(str(v)) for v in numbers.values())
     counts = {status: int(str(line[status])) for status in statistics.STATUSES if status != "ok"}
     images = int(str(line["images"]))
     if images < FEWEST:
@@ -99,6 +101,7 @@ def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, be
         judged=behind is not None,
         first=first,
         best=best,
+        chance=chance,
     )
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "model", "image", "image_index", "target", "label", "method", "metric", "value", "status", "error",
-    "explain_seconds", "seed",
+    "explain_seconds", "seed", "chance",
 )  # fmt: skip
+_LATER = {"chance"}  # columns that earlier versions did not write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,13 @@ class Judge:
     """A metric as the manifest has it.
 
     Attributes:
+        name: In the registry.
         label: As in the rows.
         better: 1 where greater is better, -1 where less is.
         arrow: The same to look at.
     """
 
+    name: str
     label: str
     family: str
     better: int
@@ -149,7 +152,9 @@ def _read(file: Path, columns: Sequence[str]) -> "polars.DataFrame":
     import polars as pl
 
     try:
-        return pl.read_parquet(file, columns=list(columns)).select(columns)
+        found = pl.scan_parquet(file)
+        lacks = _LATER.intersection(columns) - set(found.collect_schema().names())
+        return found.with_columns(pl.lit(None, pl.Float64).alias(name) for name in lacks).select(columns).collect()
     except (OSError, pl.exceptions.PolarsError) as reason:
         raise StorageError(f"{file} cannot be read ({reason}); run again into another folder") from reason
 
@@ -168,6 +173,7 @@ def _judge(entry: Mapping[str, Any]) -> Judge:
         raise ValueError(f"direction {entry['direction']!r}")
     low, high = (math.nan if end is None else float(end) for end in entry.get("range") or (None, None))
     return Judge(
+        name=entry["name"],
         label=entry.get("label") or entry["name"],
         family=entry.get("family") or "metrics",
         better=1 if entry["direction"] == "up" else -1,

@@ -19,15 +19,18 @@ def of_family(
     columns = {m.label: _column(cells, model, m.label) for m in metrics}
     methods = [name for name in results.methods if any(name in column for column in columns.values())]
     shown = {m.label: _shown(columns[m.label]) for m in metrics}
+    rows = [[name, *(shown[m.label].get(name, "-") for m in metrics)] for name in methods]
+    luck = ["chance", *(chance(columns[m.label]) for m in metrics)]
+    more = [luck] if any(cell != "-" for cell in luck[1:]) else []
     table = Table(
         caption=f"{model}: {family}",
         columns=["method", *(m.title for m in metrics)],
-        rows=[[name, *(shown[m.label].get(name, "-") for m in metrics)] for name in methods],
-        controls=[i for i, name in enumerate(methods) if results.methods[name].control],
+        rows=[*rows, *more],
+        controls=[i for i in range(len(rows) + len(more)) if i >= len(rows) or results.methods[methods[i]].control],
         sort=["words", *(_WAYS[m.better] for m in metrics)],
-        keys=methods,
+        keys=[*methods, *("" for _ in more)],
         picked=picked,
-        note=f"{_READING} {protocol}",
+        note=f"{_READING}{_CHANCE * len(more)} {protocol}",
     )
     return table, _callout(columns, metrics)
 
@@ -37,6 +40,15 @@ _READING = (
     'greatest value of the column; bold: best mean of the methods; shaded: controls. "Not beyond" a control: the '
     "95 % interval of the paired difference reaches zero."
 )
+_CHANCE = " Chance: what a map without information gets on average on these rows."
+
+
+def chance(column: Mapping[str, Cell]) -> str:
+    """The level that luck gives, from the least to the greatest where methods were judged on other rows."""
+    known = [cell for cell in column.values() if not math.isnan(cell.chance)]
+    digits = wording.decimals(known)
+    ends = [wording.number(end(c.chance for c in known), digits) for end in (min, max)] if known else ["-"]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _column(cells: Cells, model: str, metric: str) -> dict[str, Cell]:

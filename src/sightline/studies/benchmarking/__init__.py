@@ -19,6 +19,7 @@ from sightline.studies import statistics
 from sightline.studies.benchmarking.estimate import Cost, estimate
 from sightline.studies.benchmarking.plan import CONTROLS, METRICS, Plan, check, contender, judge_of
 from sightline.studies.benchmarking.work import TIMES, units, work
+from sightline.studies.box_accuracy import COUNTED, METRIC, box_accuracy
 from sightline.target import AnyTarget
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ class Benchmark:
         controls = [m["label"] for m in self.manifest["methods"] if m["control"]]
         ways = statistics.directions(self.manifest["metrics"])
         return self._each_metric(lambda rows: statistics.against_controls(rows, controls, ways, **settings))
+
+    def box_accuracy(self) -> "polars.DataFrame":
+        """MaxBoxAcc of each model and method, at one threshold for the data set, read a method at a time.
+
+        Returns:
+            As `sightline.studies.box_accuracy.box_accuracy`; no line where `max-box-acc` has no value.
+        """
+        import polars as pl
+
+        parts = []
+        for metric in (m for m in self.manifest["metrics"] if m["name"] == METRIC):
+            rows = self.rows(metric["label"]).filter(pl.col("status").is_in(list(COUNTED)))
+            for method in rows["method"].unique(maintain_order=True) if len(rows) else ():
+                where = (pl.col("metric") == metric["label"]) & (pl.col("method") == method)
+                curves = store.read_table(self.path, "curves", where=where)
+                given = {"overlap": metric["settings"]["overlap"], "metric": metric["label"]}
+                parts.append(box_accuracy(rows.filter(method=method), curves, **given))
+        return pl.concat(parts).sort("model", "method", "metric") if parts else pl.DataFrame()
 
     def _each_metric(self, make: Callable[["polars.DataFrame"], "polars.DataFrame"]) -> "polars.DataFrame":
         """A table made metric by metric, so that only the rows of one are held at a time."""

@@ -158,12 +158,12 @@ class Block:
         """Tidy rows of one method: one for each image, target and metric, whatever happened."""
         status = "refused" if found.refused else "error"
         rows = [
-            self._row(place, method, j, None, status="error", error=reason)
+            self._row(place, method, j, None, Judged("error", reason))
             for place, reason in sorted(self.failed.items())
             for j in self.plan.judges
         ]
         rows += [
-            self._row(self.places[i], method, j, target, status=status, error=reason)
+            self._row(self.places[i], method, j, target, Judged(status, reason))
             for i, reason in sorted(found.errors.items())
             for target in self.targets[i]
             for j in self.plan.judges
@@ -180,24 +180,12 @@ class Block:
             values = _values(trial, j)
         seconds = (time.perf_counter() - start) / len(trial)
         rows = []
-        for n, (value, status, error, curve) in enumerate(values):
-            where = self.places[int(trial.image[n])]
-            row = self._row(where, method, j, trial.targets[n], status=status, error=error, value=value, curve=curve)
+        for n, judged in enumerate(values):
+            row = self._row(self.places[int(trial.image[n])], method, j, trial.targets[n], judged)
             rows.append({**row, "seconds": seconds, "explain_seconds": explain_seconds})
         return rows
 
-    def _row(
-        self,
-        place: int,
-        method: Contender,
-        j: Judge,
-        target: Target | None,
-        *,
-        status: str,
-        error: str | None,
-        value: float | None = None,
-        curve: list[float] | None = None,
-    ) -> Row:
+    def _row(self, place: int, method: Contender, j: Judge, target: Target | None, judged: "Judged") -> Row:
         record = self.records.get(place)
         index = getattr(target, "category", getattr(target, "attribute", None))
         return {
@@ -209,23 +197,28 @@ class Block:
             "label": None if record is None else record.name or (None if record.label is None else str(record.label)),
             "method": method.label,
             "metric": j.label,
-            "value": value,
-            "status": status,
-            "error": error,
+            **dataclasses.asdict(judged),
             "seconds": 0.0,
             "explain_seconds": 0.0,
             "seed": self.seed,
-            "curve": curve,
         }
 
 
-Judged = tuple[float | None, str, str | None, list[float] | None]
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What a metric says of one row; the names are those of the columns."""
+
+    status: str
+    error: str | None = None
+    value: float | None = None
+    chance: float | None = None
+    curve: list[float] | None = None
 
 
 def _values(trial: Trial, j: Judge) -> list[Judged]:
     """Value, status, error and curve of each row; where a metric fails for all at once, row by row."""
     if (reason := unmet(trial, j.record)) is not None:
-        return [(None, "refused", reason, None)] * len(trial)
+        return [Judged("refused", reason)] * len(trial)
     try:
         return _listed(judge(trial, j.record, j.settings))
     except Exception:  # noqa: BLE001 - whatever a metric raises is a row of the table, not the end of the run
@@ -239,15 +232,19 @@ def _single(trial: Trial, j: Judge, n: int) -> Judged:
     try:
         return _listed(judge(alone, j.record, j.settings))[0]
     except Exception as reason:  # noqa: BLE001 - as above
-        return None, "error", _reason(reason), None
+        return Judged("error", _reason(reason))
 
 
 def _listed(values: Values) -> list[Judged]:
-    curves = [None] * len(values.status) if values.curve is None else values.curve.tolist()
-    return [
-        (None if math.isnan(value) else value + 0.0, status, None, curve)  # + 0.0 makes 0 of -0
-        for value, status, curve in zip(values.value.tolist(), values.status, curves, strict=True)
-    ]
+    nothing: list[Any] = [None] * len(values.status)
+    curves = nothing if values.curve is None else values.curve.tolist()
+    chances = nothing if values.chance is None else values.chance.tolist()
+    columns = zip(values.status, values.value.tolist(), chances, curves, strict=True)
+    return [Judged(status, None, _known(value), _known(chance), curve) for status, value, chance, curve in columns]
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value + 0.0  # + 0.0 makes 0 of -0
 
 
 def _shifted(found: Explained, images: int) -> Explained:

@@ -26,6 +26,7 @@ SCHEMA: dict[str, Any] = {
     "method": pl.String,
     "metric": pl.String,
     "value": pl.Float64,
+    "chance": pl.Float64,
     "status": pl.String,
     "error": pl.String,
     "seconds": pl.Float64,
@@ -170,7 +171,7 @@ def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], ob
                 run.write(PENDING, name, piece)
             pieces.append(piece)
             advance(len(unit.places))
-        frame = pl.concat(pieces)
+        frame = pl.concat(pieces, how="diagonal")
         part = {
             "name": unit.name,
             "model": unit.model,

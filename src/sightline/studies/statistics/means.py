@@ -136,8 +136,9 @@ def table(
     Returns:
         model, method, metric, mean, low, high (null where nothing counts or there is one image only), interval (how it
         was made), rows and images that count, one column a status with its number of rows, `seconds` a row and
-        `explain_seconds` a row where the rows have them, and `seed_sd`, the standard deviation of the mean between
-        seeds, where there are several.
+        `explain_seconds` a row where the rows have them, `chance`, what a map without information gets on average on
+        the rows that count (null where the metric has no such level), and `seed_sd`, the standard deviation of the
+        mean between seeds, where there are several.
 
     Raises:
         InputError: No rows, or settings out of range.
@@ -158,6 +159,8 @@ def table(
         }
     ).with_columns(pl.col("mean", "low", "high").fill_nan(None))
     times = [pl.col(c).mean() for c in ("seconds", "explain_seconds") if c in rows.columns]
+    if "chance" in rows.columns:
+        times.append(pl.col("chance").filter(counts(statuses)).mean())
     numbers = [(pl.col("status") == s).sum().cast(pl.Int64).alias(s) for s in STATUSES]
     frame = frame.join(rows.group_by(CELL).agg(*numbers, *times), on=CELL, how="left")
     if "seed" in rows.columns and rows["seed"].n_unique() > 1:
