@@ -60,8 +60,8 @@ def anchor(method: Method) -> str:
 
 def sign(method: Method) -> str:
     """How raw maps are read."""
-    reading = "positive part" if method.polarity == "positive" else "absolute value"
-    return f"signed; heat maps show the {reading}" if method.signed else "not negative"
+    reading = {"positive": "positive part", "absolute": "absolute value", "height": "height above the lowest value"}
+    return f"signed; heat maps show the {reading[method.polarity]}" if method.signed else "not negative"
 
 
 def section(method: Method) -> str:

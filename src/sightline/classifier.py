@@ -80,6 +80,7 @@ class Classifier(Asked):
         self._twins: dict[str, nn.Module] = {}
         self._folded: frozenset[tuple[str, str]] = frozenset()
         self._cache: dict[Any, Any] = {}
+        self.original: Classifier | None = None  # the one that this one stands in for; see `like`
         self.refresh()
 
     def refresh(self) -> None:
@@ -202,13 +203,18 @@ class Classifier(Asked):
         """Whether `cached` has this value already."""
         return key in self._cache
 
-    def like(self, model: nn.Module) -> "Classifier":
+    def like(self, model: nn.Module, *, stands_in: bool = False) -> "Classifier":
         """Another model asked in the same way: the same labels, decision, normalisation, size, device and precision.
 
         Its batch norms are not folded, so that it holds no copy of the weights.
+
+        Args:
+            model: The other model.
+            stands_in: It stands in for this one, altered on purpose (weights made random, to check a method): what was
+                learned for this one is accepted for it.
         """
         mean, std = (None if v is None else v.flatten().tolist() for v in (self.mean, self.std))
-        return Classifier(
+        other = Classifier(
             model,
             labels=self._labels,
             decision=self.decision,
@@ -221,6 +227,8 @@ class Classifier(Asked):
             channels_last=self._channels_last,
             fold=False,
         )
+        other.original = (self.original or self) if stands_in else None
+        return other
 
     def fingerprint(self) -> str:
         """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights."""

@@ -36,7 +36,8 @@ class Explanation:
         empty: (N,) True where the map carries no energy in the reading of its method (a finding, not an error).
         method: Name in the registry.
         layers: Layers that were explained; none for methods that need none.
-        polarity: How the method's maps are read: their `positive` part, or their `absolute` value.
+        polarity: How the method's maps are read: their `positive` part, their `absolute` value, or their `height`
+            above the lowest value.
         signed: Whether raw values carry a sign.
         size: (H, W) of the images.
         provenance: Settings, classifier, weights' fingerprint, seed, versions.
@@ -67,15 +68,20 @@ class Explanation:
         return self.energy().flatten(1).amax(1) <= 0
 
     def energy(self, polarity: Polarity | None = None) -> Tensor:
-        """(N, h, w) the non-negative reading of the maps: the positive part or the absolute value."""
-        return self.maps.abs() if (polarity or self.polarity) == "absolute" else self.maps.relu()
+        """(N, h, w) the non-negative reading of the maps: positive part, absolute value, or height above the lowest."""
+        match polarity or self.polarity:
+            case "absolute":
+                return self.maps.abs()
+            case "height":
+                return self.maps - self.maps.flatten(1).amin(1)[:, None, None]
+        return self.maps.relu()
 
     def heatmaps(self, size: tuple[int, int] | None = None, *, polarity: Polarity | None = None) -> Tensor:
         """Maps for display and masking: the energy, min-max scaled, then upsampled bilinearly.
 
         Args:
             size: (H, W); by default that of the images.
-            polarity: `positive` or `absolute`; by default the method's own reading.
+            polarity: `positive`, `absolute` or `height`; by default the method's own reading.
 
         Returns:
             (N, H, W) in [0, 1]. A constant positive map is all ones, an empty one all zeros.

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from sightline.errors import MethodError
 
-Polarity = Literal["positive", "absolute"]
+Polarity = Literal["positive", "absolute", "height"]
 Fuse = Literal["mean", "max", "layer-cam"]
+Bind = Callable[[Any, tuple[str, ...], dict[str, Any]], tuple[tuple[str, ...], dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,16 @@ class Method:
         needs: Any of `features` (activations of a layer), `gradients`, `layer` (may be asked about one); nothing
             means that a `BlackBox` will do.
         signed: Whether raw maps carry a sign.
-        polarity: How heat maps read a raw map: its `positive` part, or its `absolute` value.
+        polarity: How heat maps read a raw map: its `positive` part, its `absolute` value, or its `height` above the
+            lowest value, for maps whose zero means nothing.
         settings: Keyword settings with their defaults.
         function: The code.
         runner: How the function is called: `cam` for a pure function of A and G, `question` for a free form.
         fuse: How maps of several layers are fused unless the caller says otherwise.
         decisions: The kinds of decision it applies to; empty for all.
         unrecorded: Settings that do not change the maps, and so stand in no manifest.
+        bind: Called with (classifier, layers, settings) when the method is bound; it refuses what does not fit and
+            returns the layers and settings to use. For methods that bring weights of their own.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Method:
     fuse: Fuse = "mean"
     decisions: frozenset[str] = frozenset()
     unrecorded: frozenset[str] = frozenset()
+    bind: Bind | None = None
 
 
 _METHODS: dict[str, Method] = {}

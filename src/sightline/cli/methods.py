@@ -7,6 +7,8 @@ import typer
 if TYPE_CHECKING:
     from sightline.registry import Method
 
+_READ = {"positive": "part", "absolute": "value", "height": "above the lowest value"}
+
 EPILOG = """Examples:
 
 sightline methods --family cam
@@ -23,7 +25,7 @@ def methods(
     ] = None,
     family: Annotated[
         str | None,
-        typer.Option(help="Only one family, such as cam, pixel, masking, lrp, control. Example: --family cam"),
+        typer.Option(help="Only one family, such as cam, pixel, masking, lrp, learned, control. Example: --family cam"),
     ] = None,
 ) -> None:
     """List the methods with their papers, costs, needs and settings; or show one with its formula."""
@@ -87,8 +89,7 @@ def _show(method: "Method") -> None:
         "paper": str(method.paper) if method.paper else "a control, without a paper",
         "cost": f"{method.cost} ({method.forwards} forward an image by default)",
         "needs": ", ".join(sorted(method.needs)) or "nothing: any black box will do",
-        "maps": f"{sign}; a heat map shows their {method.polarity} "
-        f"{'part' if method.polarity == 'positive' else 'value'}",
+        "maps": f"{sign}; a heat map shows their {method.polarity} {_READ[method.polarity]}",
         "decisions": ", ".join(sorted(method.decisions)) or "all",
         "settings": _settings(method) or "none",
     }
@@ -96,5 +97,6 @@ def _show(method: "Method") -> None:
     for title, text in facts.items():
         out.print(f"[dim]{title:>10}[/dim]  {escape(text)}")
     first = next(iter(method.settings.items()), None)
-    example = f" --set {method.name}.{first[0]}={first[1]}" if first else ""
+    value = "FILE" if first and first[0] == "weights" else first[1] if first else None
+    example = f" --set {method.name}.{first[0]}={value}" if first else ""
     out.print(f"\nsightline explain PHOTO --model MODEL --weights FILE --method {method.name}{example}", markup=False)

@@ -78,6 +78,8 @@ class Explainer:
         self.layer = (layer,) if isinstance(layer, str) else tuple(layer or ())
         self.fuse: Fuse = fuse or self.method.fuse
         self.settings = registry.check_settings(self.method, settings)
+        if self.method.bind is not None:
+            self.layer, self.settings = self.method.bind(classifier, self.layer, self.settings)
 
     def __call__(self, pixels: Tensor, target: AnyTarget = None, *, truth: Tensor | None = None) -> Explanation:
         """Explain decisions.

@@ -13,7 +13,7 @@ from sightline import registry
 from sightline.conservation import Conservation
 from sightline.errors import MethodError
 from sightline.explainers.question import Question, broadcast_rows, stack_rows
-from sightline.registry import Fuse, Method, Paper, Polarity
+from sightline.registry import Bind, Fuse, Method, Paper, Polarity
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,6 +78,7 @@ def explains(
     signed: bool,
     polarity: Polarity = "positive",
     decisions: frozenset[str] | set[str] = frozenset(),
+    bind: Bind | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function of a `Question` that returns `Maps`; keyword-only parameters are its settings."""
 
@@ -97,6 +98,7 @@ def explains(
                 function=function,
                 runner="question",
                 decisions=frozenset(decisions),
+                bind=bind,
             )
         )
         return function

@@ -1,233 +1,23 @@
-"""The attention modules: features of a frozen network -> one map c for every output and direction.
+"""New attention whose shapes fit a classifier, and the layers that it reads unless told."""
 
-| class | built for | what it computes |
-|---|---|---|
-| `LCam` | `l-cam-fm`, `l-cam-img` | c = W A + b, a 1 x 1 convolution of one layer |
-| `Tame` | `tame`, `t-tame`, `p-tame` | c = W [branch_1(A_1), branch_2(A_2), ...] + b, several layers |
-| `Constant` | `constant` | c, the same for every image: a control |
-
-All end in a linear map over channels, so the maps of a few outputs cost a few rows of W, not all of them.
-"""
-
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from sightline import layers as layering
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import MethodError
-from sightline.explainers.learned._channels import Directions, Terms, channel_of, maps_for
+from sightline.explainers.learned._channels import Directions, channel_of, directions_for, maps_for
 from sightline.explainers.learned._features import layouts, seen_by
+from sightline.explainers.learned._modules import Attention, Constant, LCam, Tame
 
-__all__ = ["Attention", "Constant", "Directions", "Kind", "LCam", "Tame", "attention_for", "channel_of"]
+__all__ = [
+    "Attention", "Constant", "Directions", "Kind", "LCam", "Tame", "attention_for", "channel_of", "default_layers",
+]  # fmt: skip
 
-Activation = Literal["relu", "sigmoid"]
 Kind = Literal["l-cam-fm", "l-cam-img", "tame", "t-tame", "p-tame", "constant"]
 TAMES = ("tame", "t-tame", "p-tame")
-
-
-class Attention(nn.Module):
-    """The base of all attention modules.
-
-    Attributes:
-        kind: The method that its maps belong to (`constant`: `learned-constant`).
-        layers: The tapped layers, shallow first, with an optional `@nchw`, `@nhwc` or `@tokens`; none for a constant.
-        channels: Channels of each tapped layer.
-        maps: R, how many maps it gives.
-        variant: Constructor settings other than channels and maps, as they stand in a manifest.
-    """
-
-    kind: str = ""
-    layers: tuple[str, ...] = ()
-    channels: tuple[int, ...] = ()
-    maps: int = 0
-
-    @property
-    def variant(self) -> dict[str, Any]:
-        """Constructor settings beside the channels and the number of maps."""
-        return {}
-
-    @property
-    def last(self) -> nn.Conv2d:
-        """The 1 x 1 convolution that gives the maps."""
-        raise NotImplementedError
-
-    def blend(self, features: Sequence[Tensor]) -> Tensor:
-        """[(B, C_l, h_l, w_l), ...] -> (B, P, h, w): what the last convolution reads."""
-        raise NotImplementedError
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """[(B, C_l, h_l, w_l), ...], the layers' outputs -> c (B, R, h, w), before the sigmoid."""
-        c: Tensor = self.last(self.blend(features))
-        return c
-
-    def rows(self, features: Sequence[Tensor], image: Sequence[int], terms: Sequence[Terms]) -> Tensor:
-        """Single maps: S_n = sum over (r, f) in terms_n of f * c[image_n, r]. Only the rows of W asked for are used.
-
-        Args:
-            features: As for the call.
-            image: N positions in the batch, image-major (never falling).
-            terms: N lists of (channel, factor).
-
-        Returns:
-            (N, h, w).
-        """
-        A = self.blend(features)  # (B, P, h, w)
-        W, b = self.last.weight.flatten(1), self.last.bias  # (R, P), (R,)
-        w, flat = _combined(W, terms), A.flatten(2)  # (N, P), (B, P, hw)
-        counts = torch.bincount(torch.tensor(image), minlength=len(A)).tolist()
-        if len(set(counts)) == 1:  # as many rows for each image: one product for all
-            S = torch.bmm(w.reshape(len(A), -1, w.shape[1]), flat).flatten(0, 1)
-        else:
-            S = torch.cat([part @ flat[i] for i, part in enumerate(torch.split(w, counts))])
-        if b is not None:
-            S = S + _combined(b[:, None], terms)
-        return S.reshape(-1, *A.shape[2:])
-
-
-def _combined(values: Tensor, terms: Sequence[Terms]) -> Tensor:
-    """(R, ...) -> (N, ...): for each row the sum of factor * values[channel]."""
-    flat = [(n, channel, factor) for n, row in enumerate(terms) for channel, factor in row]
-    rows, channels, factors = (torch.tensor(part, device=values.device) for part in zip(*flat, strict=True))
-    parts = values[channels] * factors.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
-    if len(flat) == len(terms):
-        return parts
-    return parts.new_zeros(len(terms), *values.shape[1:]).index_add(0, rows, parts)
-
-
-class LCam(Attention):
-    """One 1 x 1 convolution with bias: c^(y) = sum_p W[y, p] A_p + b_y.
-
-    Gkartzonika, Gkalelis and Mezaris (2022), arXiv 2209.11189, section 3.
-
-    Args:
-        channels: P, channels of the tapped layer.
-        maps: R.
-    """
-
-    def __init__(self, channels: int, maps: int) -> None:
-        super().__init__()
-        self.channels, self.maps = (channels,), maps
-        self.convolution = nn.Conv2d(channels, maps, 1)
-
-    @property
-    def last(self) -> nn.Conv2d:
-        """W (R, P, 1, 1) and b (R,)."""
-        return self.convolution
-
-    def blend(self, features: Sequence[Tensor]) -> Tensor:
-        """The one layer's output (B, P, h, w) as it is."""
-        (A,) = features
-        return A
-
-
-class Branch(nn.Module):
-    """One layer's branch of `Tame`: activation(norm(convolution(A)) + A)."""
-
-    def __init__(self, channels: int, *, skip: bool, norm: bool, activation: Activation) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 1)
-        self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
-        self.skip, self.activation = skip, activation
-
-    def forward(self, A: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
-        F_ = self.norm(self.convolution(A))
-        if self.skip:
-            F_ = F_ + A
-        return torch.sigmoid(F_) if self.activation == "sigmoid" else F_.relu()
-
-
-class Tame(Attention):
-    """Several layers: a branch each, brought to one size, concatenated, and fused by a 1 x 1 convolution.
-
-    branch_l = activation(BN(conv_1x1(A_l)) + A_l), up to the first layer's size; c = W [branch_1, branch_2, ...] + b.
-    Ntrougkas, Gkalelis and Mezaris: TAME (2023), arXiv 2301.07407; T-TAME (2024), arXiv 2403.04523; P-TAME, Ntrougkas,
-    Mezaris and Patras (2025), arXiv 2501.17813, which leaves the fusion's bias away.
-
-    Args:
-        channels: Channels of the tapped layers, shallow first.
-        maps: R.
-        skip: Add the branch's input.
-        norm: Batch norm in the branch.
-        activation: `relu` or `sigmoid` at the branch's end.
-        fusion_bias: Whether the fusion has a bias.
-        side: The longest side of the maps; a first layer that is larger is brought down to it, its shape kept.
-    """
-
-    def __init__(
-        self,
-        channels: Sequence[int],
-        maps: int,
-        *,
-        skip: bool = True,
-        norm: bool = True,
-        activation: Activation = "relu",
-        fusion_bias: bool = True,
-        side: int = 56,
-    ) -> None:
-        super().__init__()
-        if not channels or maps < 1 or side < 1:
-            raise MethodError(
-                f"attention over {len(channels)} layers, {maps} maps, side {side}: each must be at least 1"
-            )
-        if activation not in get_args(Activation):
-            raise MethodError(f"activation must be 'relu' or 'sigmoid', not {activation!r}")
-        self.channels, self.maps, self.side = tuple(channels), maps, side
-        self.skip, self.norm, self.activation, self.fusion_bias = skip, norm, activation, fusion_bias
-        self.branches = nn.ModuleList(Branch(c, skip=skip, norm=norm, activation=activation) for c in channels)
-        self.fusion = nn.Conv2d(sum(channels), maps, 1, bias=fusion_bias)
-
-    @property
-    def variant(self) -> dict[str, Any]:
-        """`skip`, `norm`, `activation`, `fusion_bias`, `side`."""
-        return {name: getattr(self, name) for name in ("skip", "norm", "activation", "fusion_bias", "side")}
-
-    @property
-    def last(self) -> nn.Conv2d:
-        """The fusion: W (R, sum of C_l, 1, 1) and b (R,)."""
-        return self.fusion
-
-    def blend(self, features: Sequence[Tensor]) -> Tensor:
-        """The branches at one size, concatenated: (B, sum of C_l, h, w)."""
-        h, w = features[0].shape[2:]
-        shrink = min(1.0, self.side / max(h, w))
-        size = (max(1, round(h * shrink)), max(1, round(w * shrink)))
-        found = []
-        for branch, A in zip(self.branches, features, strict=True):
-            F_ = branch(A)
-            same = F_.shape[2:] == size
-            found.append(F_ if same else F.interpolate(F_, size=size, mode="bilinear", align_corners=False))
-        return torch.cat(found, 1)
-
-
-class Constant(Attention):
-    """The same maps for every image: what training finds without looking. A control, trained as the others are.
-
-    Args:
-        size: (h, w) of the maps.
-        maps: R.
-    """
-
-    def __init__(self, size: tuple[int, int], maps: int) -> None:
-        super().__init__()
-        self.size, self.maps = (int(size[0]), int(size[1])), maps
-        self.c = nn.Parameter(torch.zeros(maps, *self.size))
-
-    @property
-    def variant(self) -> dict[str, Any]:
-        """`size`."""
-        return {"size": list(self.size)}
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """c (B, R, h, w), the same for all images; B is 1 where there are no features to tell it."""
-        return self.c.expand(len(features[0]) if features else 1, *self.c.shape)
-
-    def rows(self, features: Sequence[Tensor], image: Sequence[int], terms: Sequence[Terms]) -> Tensor:
-        """See `Attention.rows`."""
-        return _combined(self.c, terms)
+_STAGES = 3  # layers that a TAME reads, as in the paper
 
 
 def attention_for(
@@ -276,5 +66,52 @@ def attention_for(
             made = Tame(channels, maps, **variant) if kind in TAMES else LCam(channels[0], maps, **variant)
     except TypeError as reason:
         raise MethodError(f"{kind} cannot be built with {variant}: {reason}") from reason
-    made.kind, made.layers = kind, tuple(layers)
+    made.kind, made.layers, made.directions = kind, tuple(layers), directions_for(classifier, directions)
     return made.to(classifier.device)
+
+
+def default_layers(
+    kind: Kind, classifier: Classifier | BlackBox, *, auxiliary: Classifier | None = None
+) -> tuple[str, ...]:
+    """The layers that a kind of attention reads unless told: those of the papers, as far as a rule can find them.
+
+    One layer: the last one with a spatial map, as for Grad-CAM. Several: that one and the last ones of the stages
+    before it, a stage being a resolution (ResNet: `layer2`, `layer3`, `layer4`); four for `p-tame`. In a network of
+    one resolution (ViT): the layers of the same name in the blocks before.
+
+    Raises:
+        LayerError: There is no layer with a spatial map.
+        MethodError: See `attention_for`.
+    """
+    source = seen_by(kind, classifier, auxiliary)
+    if source is None:
+        return ()
+    last = layering.default_layer(source, source.size)
+    if kind not in TAMES:
+        return (last,)
+    count = _STAGES + 1 if kind == "p-tame" else _STAGES
+    known = [info for info in source.layers() if info.connected and info.layout is not None]
+    names = [info.name for info in known]
+    found: dict[tuple[int, int], str] = {}
+    kind_of_last = known[names.index(last)].layout
+    for info in known[: names.index(last) + 1]:
+        assert info.layout is not None and kind_of_last is not None  # noqa: S101 - filtered above
+        if info.layout.kind != kind_of_last.kind:  # an attention's weights look like maps of another layout
+            continue
+        size = info.layout.height, info.layout.width
+        outer = info.name.count(".") <= found.get(size, info.name).count(".")  # a stage's own name is the shortest
+        if outer and "Pool" not in info.module:
+            found[size] = info.name
+    stages = [*list(found.values())[:-1], last]
+    if len(stages) == 1:
+        stages = _same_in_blocks_before(last, names)
+    return tuple(stages[-count:])
+
+
+def _same_in_blocks_before(last: str, names: Sequence[str]) -> list[str]:
+    """`blocks.11.norm1` -> [`blocks.0.norm1`, ..., `blocks.11.norm1`], as far as there are such layers."""
+    fits = re.fullmatch(r"(.*?)(\d+)(\D*\d?)", last)
+    if fits is None:
+        return [last]
+    head, number, tail = fits.groups()
+    return [name for name in (f"{head}{i}{tail}" for i in range(int(number) + 1)) if name in names]

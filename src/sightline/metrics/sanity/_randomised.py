@@ -104,7 +104,7 @@ def _randomised(session: Session, names: list[str], initialiser: Initialiser, st
         for key, value in module._parameters.items():
             if value is not None and id(value) in drawn:
                 module._parameters[key] = drawn[id(value)]
-    return _whole(session).like(net)
+    return _whole(session).like(net, stands_in=True)
 
 
 def _draw(session: Session, name: str, value: Tensor, initialiser: Initialiser) -> Tensor:
