@@ -3,12 +3,18 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Benchmark", "benchmark"]
+__all__ = ["Benchmark", "Confusion", "benchmark", "confusion"]
 
-_HOME = {"Benchmark": "sightline.studies.benchmarking", "benchmark": "sightline.studies.benchmarking"}
+_HOME = {
+    "Benchmark": "sightline.studies.benchmarking",
+    "Confusion": "sightline.studies.confusions",
+    "benchmark": "sightline.studies.benchmarking",
+    "confusion": "sightline.studies.confusions",
+}
 
 if TYPE_CHECKING:
     from sightline.studies.benchmarking import Benchmark, benchmark
+    from sightline.studies.confusions import Confusion, confusion
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,254 @@
+"""The work: find the misclassified images of a block, explain both classes at once, measure, write."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from sightline.data._ahead import read_ahead
+from sightline.data.annotations.record import Record, Sample
+from sightline.errors import SightlineError, StorageError
+from sightline.explainers.question import generator_for
+from sightline.explanation import Explanation
+from sightline.metrics.session import Session
+from sightline.store import Run
+from sightline.studies.benchmarking import pictures
+from sightline.studies.benchmarking.work import names_of
+from sightline.studies.confusions.classes import unlike
+from sightline.studies.confusions.measures import ROLES, measure
+from sightline.studies.confusions.plan import Plan
+from sightline.target import Category, each
+
+_PARTS = ("whole", "keep_predicted", "keep_true", "cut_predicted", "cut_true", "object", "rest")
+FIGURES = (
+    "pearson", "spearman", "overlap", "overlap_control", "iou", "drop_predicted", "drop_true", "increase_predicted",
+    "increase_true", "inside_predicted", "inside_true", "lift_predicted", "lift_true", "pointed_predicted",
+    "pointed_true", "object_area", *(f"{part}_{what}" for part in _PARTS for what in ("margin", "predicted", "true")),
+)  # fmt: skip
+FLAGS = ("empty_predicted", "empty_true")
+SCHEMA: dict[str, Any] = {
+    "image": pl.String,
+    "image_index": pl.Int64,
+    "status": pl.String,
+    "error": pl.String,
+    "true": pl.Int64,
+    "predicted": pl.Int64,
+    "p_true": pl.Float64,
+    "p_predicted": pl.Float64,
+    "rank": pl.Int64,
+    **dict.fromkeys(FLAGS, pl.Boolean),
+    **dict.fromkeys(FIGURES, pl.Float64),
+    "pictures": pl.Boolean,
+    "seconds": pl.Float64,
+}
+_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A block of images: places among the records, names, numbers in the run, sizes of the files."""
+
+    name: str
+    places: tuple[int, ...]
+    keys: tuple[str, ...]
+    indices: tuple[int, ...]
+    stamps: tuple[int, ...]
+
+
+def units(plan: Plan, run: Run) -> list[Unit]:
+    """What is left, in the order of the records; finished images stay finished.
+
+    Raises:
+        StorageError: The run has images that are not asked, or that changed since.
+    """
+    keys, sizes = names_of(plan.records, plan.root)
+    place = {key: i for i, key in enumerate(keys)}
+    number: dict[str, int] = {}
+    for part in run.parts:
+        for key, index, stamp in zip(part["images"], part["indices"], part["stamps"], strict=True):
+            if key not in place:
+                raise StorageError(
+                    f"{run.path} has rows of {key}, which is not asked: name it too, or choose another folder"
+                )
+            if sizes[place[key]] != stamp:
+                raise StorageError(f"{key} has changed since {run.path} was begun; choose another folder")
+            number[key] = index
+    left = [key for key in keys if key not in number]
+    following = max(number.values(), default=-1) + 1
+    found = []
+    for start in range(0, len(left), plan.batch):
+        images = tuple(left[start : start + plan.batch])
+        indices = tuple(range(following + start, following + start + len(images)))
+        content = hashlib.sha256("\0".join(images).encode()).hexdigest()[:12]
+        name = f"{indices[0]:07d}-{content}"
+        where = tuple(place[key] for key in images)
+        found.append(Unit(name, where, images, indices, tuple(sizes[i] for i in where)))
+    return found
+
+
+def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], object]) -> None:
+    """Do what is left; after each block its rows are on the disk.
+
+    Raises:
+        StorageError: The disk is full; what was finished stays, and the same run goes on.
+    """
+    drawn = sum(part["pictures"] for part in run.parts)
+    for unit, read in _read(plan, left):
+        block = Block(plan, run, unit, read, room=plan.pictures - drawn)
+        frame = pl.DataFrame(block.rows(), schema=SCHEMA, orient="row")
+        shown = int(frame["pictures"].sum())
+        drawn += shown
+        part = {"name": unit.name, "images": unit.keys, "indices": unit.indices, "stamps": unit.stamps}
+        run.finish({**part, "pictures": shown}, {"rows": frame})
+        advance(len(unit.places))
+    run.tidy()
+
+
+def _read(plan: Plan, left: Sequence[Unit]) -> Iterator[tuple[Unit, list[Sample | Exception]]]:
+    """Blocks with their images, which threads read ahead."""
+
+    def load(place: int) -> Sample:
+        return plan.records[place].load(plan.classifier.size, how=plan.fit)
+
+    places = [place for unit in left for place in unit.places]
+    source = read_ahead(places, load, workers=_WORKERS, ready=plan.batch)
+    try:
+        for unit in left:
+            yield unit, [next(source)[1] for _ in unit.places]
+    finally:
+        source.close()
+
+
+class Block:
+    """A block of images, read.
+
+    Args:
+        plan: What is asked.
+        run: Where pictures go.
+        unit: The images.
+        read: For each image the sample, or why it cannot be read.
+        room: How many images may still get pictures.
+    """
+
+    def __init__(self, plan: Plan, run: Run, unit: Unit, read: Sequence[Sample | Exception], *, room: int) -> None:
+        self.plan, self.run, self.unit, self.room = plan, run, unit, room
+        self.lines: list[dict[str, Any]] = [
+            dict.fromkeys(SCHEMA) | {"image": key, "image_index": index, "pictures": False, "seconds": 0.0}
+            for key, index in zip(unit.keys, unit.indices, strict=True)
+        ]
+        self.samples: dict[int, Sample] = {}
+        width = plan.classifier.width
+        for i, sample in enumerate(read):
+            if isinstance(sample, Exception):
+                self._fail(i, sample)
+            elif sample.record.label is None:
+                self.lines[i]["status"] = "unlabelled"
+            elif not 0 <= sample.record.label < width:
+                self._fail(i, f"its label {sample.record.label} is none of the {width} outputs")
+            else:
+                self.samples[i] = sample
+
+    def _fail(self, i: int, reason: object) -> None:
+        text = " ".join(str(reason).split())[:500]
+        known = isinstance(reason, SightlineError | str)
+        self.lines[i] |= {"status": "error", "error": text if known else f"{type(reason).__name__}: {text}"}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row an image, whatever happened."""
+        if self.samples:
+            wrong, session = self._judge()
+            if wrong:
+                start = time.perf_counter()
+                self._measure(wrong, session)
+                for i in wrong:
+                    self.lines[i]["seconds"] = (time.perf_counter() - start) / len(wrong)
+        return self.lines
+
+    def _judge(self) -> tuple[list[int], Session]:
+        """Who is misclassified, from one forward pass an image, and a session of these that knows its answers."""
+        places = list(self.samples)
+        classifier = self.plan.classifier
+        pixels = torch.stack([self.samples[i].pixels for i in places]).to(classifier.device)
+        session = Session(classifier, pixels, seed=self.plan.seed, options=self.plan.options)
+        outputs = session.outputs().double().cpu()
+        y = torch.tensor([self.samples[i].record.label for i in places])
+        p, probability = outputs.argmax(1), outputs.softmax(1)
+        rank = 1 + (outputs > outputs.gather(1, y[:, None])).sum(1)
+        wrong = []
+        for n, i in enumerate(places):
+            right = int(p[n]) == int(y[n])
+            self.lines[i] |= {
+                "status": "correct" if right else "wrong",
+                "true": int(y[n]),
+                "predicted": int(p[n]),
+                "p_true": float(probability[n, y[n]]),
+                "p_predicted": float(probability[n, p[n]]),
+                "rank": int(rank[n]),
+            }
+            if not right:
+                wrong.append(n)
+        if wrong:
+            answers = session.outputs()[wrong] if session.asking.own_precision else None
+            session = Session(classifier, pixels[wrong], seed=self.plan.seed, options=self.plan.options)
+            if answers is not None:
+                session.once("answers", lambda: answers)
+        return [places[n] for n in wrong], session
+
+    def _measure(self, wrong: list[int], session: Session) -> None:
+        """Explain and measure; where that fails for all at once, image by image."""
+        try:
+            self._fill(wrong, session)
+        except Exception:  # noqa: BLE001 - whatever a method raises is a row of the table, not the end of the run
+            for n, i in enumerate(wrong):
+                own = session.pixels[n : n + 1]
+                try:
+                    self._fill([i], Session(session.classifier, own, seed=session.seed, options=self.plan.options))
+                except Exception as reason:  # noqa: BLE001 - as above
+                    self._fail(i, reason)
+
+    def _fill(self, wrong: list[int], session: Session) -> None:
+        asked = [each(Category(c) for c in self._classes(session.pixels[n], i)) for n, i in enumerate(wrong)]
+        found = self.plan.explainer()(session.pixels, asked)
+        count = len(asked[0].items)
+        maps = {role: found.select(slice(k, None, count)) for k, role in enumerate(ROLES[:count])}
+        regions = torch.stack([self.samples[i].region for i in wrong]).to(session.pixels.device)
+        with torch.inference_mode(False):
+            figures = measure(session, maps, regions, keep=self.plan.keep, mask=self.plan.mask, fill=self.plan.fill)
+        for n, i in enumerate(wrong):
+            self.lines[i] |= figures[n]
+            if self.room > 0:
+                self._draw(i, session.pixels[n], {role: pictures.alone(maps[role], n) for role in ROLES[:2]})
+                self.room -= 1
+
+    def _classes(self, pixels: Tensor, i: int) -> list[int]:
+        """The predicted class, the true one, and for control one drawn from the unlike others by the image's content."""
+        p, y = int(self.lines[i]["predicted"]), int(self.lines[i]["true"])
+        others = unlike(self.plan.cosines, p, y, self.plan.classifier.width)
+        if not others:
+            return [p, y]
+        drawn = int(torch.randint(len(others), (), generator=generator_for(pixels, self.plan.seed * 1009 + 7)))
+        return [p, y, others[drawn]]
+
+    def _draw(self, i: int, pixels: Tensor, maps: dict[str, Explanation]) -> None:
+        index, pixels = self.unit.indices[i], pixels.cpu()
+        pictures.photograph(self.run.path, index, pixels)
+        for role, one in maps.items():
+            pictures.overlay(self.run.path, index, role, self.plan.method, pixels, dataclasses.replace(one, parts={}))
+        self.lines[i]["pictures"] = True
+
+
+def labelled(records: Sequence[Record], *, most: int = 1000) -> bool:
+    """Whether one of the first records has a label."""
+    for i in range(min(most, len(records))):
+        try:
+            if records[i].label is not None:
+                return True
+        except SightlineError:  # a broken annotation is a row of its own later
+            continue
+    return False
