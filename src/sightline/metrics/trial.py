@@ -243,13 +243,15 @@ class Trial:
 
         Args:
             value: (N,); what stands at undefined and refused rows does not matter.
-            undefined: (N,) bool, where the formula gives 0/0.
+            undefined: (N,) bool, where the formula gives 0/0; infinite values are undefined too.
             refused: (N,) bool, where a precondition fails.
             curve: (N, P) what the value was computed from.
             chance: (N,) what a map without information gets on average.
         """
         value = value.detach().double().cpu().clone()
         chance = None if chance is None else chance.detach().double().cpu().clone()
+        endless = value.isinf()  # no number to take a mean of
+        undefined = endless if undefined is None else undefined.cpu() | endless
         status: list[Status] = list(self.states())
         marks: tuple[tuple[Status, Tensor | None], ...] = (("undefined", undefined), ("refused", refused))
         for name, mask in marks:

@@ -37,7 +37,10 @@ class Examples:
         import polars as pl
 
         rows = self._results.rows.filter(
-            (pl.col("model") == model) & (pl.col("metric") == self._metric.label) & (pl.col("status") == "ok")
+            (pl.col("model") == model)
+            & (pl.col("metric") == self._metric.label)
+            & (pl.col("status") == "ok")
+            & pl.col("value").is_finite()
         )
         options = []
         for method in self._results.methods:

@@ -1,5 +1,6 @@
 """What failed, what was asked, and under which protocol."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ def asked(results: Results) -> Section:
             columns=["metric", "family", "better", "range", "what it is", "settings"],
             rows=[
                 [
-                    m.label, m.family, "greater" if m.better > 0 else "less", f"{m.range[0]:g} to {m.range[1]:g}",
+                    m.label, m.family, "greater" if m.better > 0 else "less", _span(*m.range),
                     m.summary, wording.settings(m.settings),
                 ]
                 for m in results.metrics.values()
@@ -125,3 +126,10 @@ def asked(results: Results) -> Section:
 def _two(caption: str, first: str, entries: Mapping[str, Any]) -> Table:
     rows: Sequence[Sequence[str]] = [[name.replace("_", " "), wording.value(entry)] for name, entry in entries.items()]
     return Table(caption=caption, columns=[first, "value"], rows=rows, text_columns=[1])
+
+
+def _span(low: float, high: float) -> str:
+    """From which value to which one; an end that is not finite is none."""
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{low:g} to {high:g}"
+    return f"{low:g} and more" if math.isfinite(low) else f"{high:g} and less" if math.isfinite(high) else "any number"

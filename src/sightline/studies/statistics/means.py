@@ -71,9 +71,12 @@ def _divide(a: Array, b: Array) -> Array:
 
 
 def counts(statuses: Sequence[str]) -> pl.Expr:
-    """Whether a row counts: by its status, or as the map of a control that is flat by design."""
+    """Whether a row counts: by its status, or as the map of a control that is flat by design; never without a number.
+
+    An infinite value is none either: one of them would be the mean of all.
+    """
     flat = (pl.col("status") == "flat") & pl.col("method").is_in(list(FLAT_BY_DESIGN))
-    return pl.col("status").is_in(list(statuses)) | flat
+    return (pl.col("status").is_in(list(statuses)) | flat) & pl.col("value").is_finite()
 
 
 def sums(rows: pl.DataFrame, statuses: Sequence[str] = ("ok",)) -> Sums:
@@ -93,7 +96,7 @@ def sums(rows: pl.DataFrame, statuses: Sequence[str] = ("ok",)) -> Sums:
     where = {cell: i for i, cell in enumerate(cells)}
     place = {image: i for i, image in enumerate(images)}
     grouped = (
-        rows.filter(counts(statuses) & pl.col("value").is_not_null())
+        rows.filter(counts(statuses))
         .sort(*CELL, "image", "value")  # sums in one order, whatever the order of the rows
         .group_by(*CELL, "image", maintain_order=True)
         .agg(
