@@ -200,10 +200,11 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Callout:
-    """What must not be missed: a `finding`, a `note`, or a `warning`."""
+    """What must not be missed: a `finding`, a `note`, or a `warning`; `items` are lines of a list below the text."""
 
     text: str
     title: str = ""
+    items: Sequence[str] = ()
     tone: Literal["finding", "note", "warning"] = "note"
     kind: str = field(default="callout", init=False)
 

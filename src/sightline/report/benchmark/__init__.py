@@ -149,7 +149,7 @@ class Report:
             charts = plots.curves(self.results, found, model, self._picked, records.line(self.results, model))
             parts[model] = [charts] if charts else []
         blocks = self._by_model(parts)
-        return Section(title="Curves", lead="What the areas are under.", blocks=blocks) if blocks else None
+        return Section(title="Curves", lead="What the values are made of.", blocks=blocks) if blocks else None
 
     def _trade_off(self) -> Section | None:
         metrics = [m for m in self.results.metrics.values() if m.family == "faithfulness"]

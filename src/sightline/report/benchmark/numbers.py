@@ -30,12 +30,12 @@ class Cell:
         high: Upper end.
         images: How many images the mean is of.
         rows: How many rows.
-        others: How many rows have another status, by status.
+        others: How many rows do not count, by status.
         seconds: Mean time of an explanation; NaN where it is not known.
         behind: Controls that it does not beat beyond the 95 % interval of the paired difference.
         judged: Whether there were controls to compare with; never for a control itself.
         first: Share of bootstrap resamples in which it is the best method; NaN for controls.
-        best: Whether its mean is the best of all methods; controls do not count.
+        best: Whether its mean is the best of all methods, unless all are equal; controls do not count.
         chance: What a map without information gets on average on the same rows; NaN where the metric has no such level.
     """
 
@@ -85,7 +85,8 @@ def cells(results: Results, *, resamples: int = statistics.RESAMPLES, seed: int 
 def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, best: bool) -> Cell:
     numbers = {name: line.get(name) for name in ("mean", "low", "high", "explain_seconds", "chance")}
     mean, low, high, seconds, chance = (math.nan if v is None else float(str(v)) for v in numbers.values())
-    counts = {status: int(str(line[status])) for status in statistics.STATUSES if status != "ok"}
+    counted = {"ok", "flat"} if line["method"] in statistics.FLAT_BY_DESIGN else {"ok"}
+    counts = {status: int(str(line[status])) for status in statistics.STATUSES if status not in counted}
     images = int(str(line["images"]))
     if images < FEWEST:
         low = high = math.nan
@@ -106,15 +107,18 @@ def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, be
 
 
 def _best(results: Results, means: Mapping[tuple[str, str, str], Mapping[str, object]]) -> set[tuple[str, str, str]]:
-    """Keys of the best mean for each model and metric; several where they are equal."""
+    """Keys of the best mean for each model and metric; several where they are equal, none where all are."""
     tops: dict[tuple[str, str], float] = {}
-    turned = {}
+    least: dict[tuple[str, str], float] = {}
+    turned: dict[tuple[str, str, str], float] = {}
     for key, line in means.items():
         model, metric, method = key
         if line["mean"] is not None and not results.methods[method].control:
             turned[key] = results.metrics[metric].better * float(str(line["mean"]))
             tops[model, metric] = max(tops.get((model, metric), -math.inf), turned[key])
-    return {key for key, value in turned.items() if value == tops[key[:2]]}
+            least[model, metric] = min(least.get((model, metric), math.inf), turned[key])
+    alone = len({key[2] for key in turned}) == 1
+    return {key for key, value in turned.items() if value == tops[key[:2]] and (alone or value > least[key[:2]])}
 
 
 @dataclass(frozen=True)

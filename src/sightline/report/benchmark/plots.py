@@ -73,10 +73,11 @@ def _curves(results: Results, metric: Judge, lines: Mapping[str, Curve], picked:
     if low == 0 and max(ends) < 0.8:
         high = max(ends) * 1.05 or 1.0
     kind = next((text for name, text in _STEPS.items() if metric.label.startswith(name)), "share of the steps")
-    name = "mean probability" if metric.label.startswith(tuple(_STEPS)) else f"mean of {metric.label}"
+    area = metric.label.startswith(tuple(_STEPS))
+    name = "mean probability" if area else f"mean of {metric.label}"
     last = "; ".join(f"{one.name} {one.y[POINTS // 2]:.2f}" for one in series if one.picked)
     return Chart(
-        title=f"{metric.label} (area: {'greater' if metric.better > 0 else 'less'} is better)",
+        title=f"{metric.label} ({'area: ' * area}{'greater' if metric.better > 0 else 'less'} is better)",
         alt=f"Mean curves of {metric.label} of {len(series)} methods. Half way: {last or 'nobody is picked'}.",
         x=Axis(label=kind, low=0, high=1),
         y=Axis(label=name, low=low, high=high),

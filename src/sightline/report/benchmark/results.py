@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline import store
 from sightline.errors import StorageError
+from sightline.studies import statistics
 
 if TYPE_CHECKING:
     import polars
@@ -132,12 +133,11 @@ class Results:
         return found
 
     def curves(self) -> "Iterator[polars.DataFrame]":
-        """Curves of rows that are `ok`, a finished part at a time: all of them may not fit into memory."""
+        """Curves of rows that count in a mean, a finished part at a time: all of them may not fit into memory."""
         keys = ["model", "image", "target", "method", "metric"]
         for file in store.table_files(self.path, "curves"):
-            rows = _read(self.path / "rows" / file.name, [*keys, "status"])
-            ok = rows.filter(rows["status"] == "ok")
-            yield _read(file, [*keys, "curve"]).join(ok, on=keys, how="semi")
+            rows = _read(self.path / "rows" / file.name, [*keys, "value", "status"])
+            yield _read(file, [*keys, "curve"]).join(rows.filter(statistics.counts(["ok"])), on=keys, how="semi")
 
     def photograph(self, index: int) -> Path:
         """Where the small picture of an image is, if the run kept it."""

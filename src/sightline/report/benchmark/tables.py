@@ -100,22 +100,20 @@ def _callout(columns: Mapping[str, Mapping[str, Cell]], metrics: Sequence[Judge]
         if not names:
             continue
         if not behind:
-            parts.append(f"{metric.label}: every method beats every control")
+            parts.append(f"{metric.label}: every method beats every control.")
         elif len(behind) == len(names):
             common = set.intersection(*(set(column[name].behind) for name in names))
             who = f"no method beats {wording.listed(sorted(common))}" if common else "no method beats all controls"
-            parts.append(f"{metric.label}: {who}")
+            parts.append(f"{metric.label}: {who}.")
         else:
             shown = [f"{name} (not {wording.listed(column[name].behind, most=3)})" for name in behind]
-            parts.append(f"{metric.label}: {wording.listed(shown, most=6)} do{'es' * (len(behind) == 1)} not")
+            parts.append(f"{metric.label}: {wording.listed(shown, most=6)}.")
     any_behind = any(column[name].behind for m, column in columns.items() for name in judged[m])
-    text = (
-        "Beyond the 95 % interval of the paired difference, image by image. " + "; ".join(parts) + "."
-        if any_behind
-        else "Every method beats every control beyond the 95 % interval of the paired difference, image by image."
-    )
-    title = "Which methods do not beat every control" if any_behind else "All methods beat the controls"
-    return Callout(title=title, text=text, tone="warning" if any_behind else "finding")
+    if not any_behind:
+        text = "Every method beats every control beyond the 95 % interval of the paired difference, image by image."
+        return Callout(title="All methods beat the controls", text=text, tone="finding")
+    text = "Beyond the 95 % interval of the paired difference, image by image:"
+    return Callout(title="Which methods do not beat every control", text=text, items=parts, tone="warning")
 
 
 def order(results: Results, cells: Cells, model: str, picked: Sequence[str], protocol: str) -> Table | None:

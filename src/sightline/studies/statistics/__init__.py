@@ -9,15 +9,27 @@ from sightline.studies.statistics.comparison import (
     ranking,
     wins,
 )
-from sightline.studies.statistics.means import LEVEL, RESAMPLES, STATUSES, directions, per_class, table, wilson
+from sightline.studies.statistics.means import (
+    FLAT_BY_DESIGN,
+    LEVEL,
+    RESAMPLES,
+    STATUSES,
+    counts,
+    directions,
+    per_class,
+    table,
+    wilson,
+)
 
 __all__ = [
+    "FLAT_BY_DESIGN",
     "LEVEL",
     "RESAMPLES",
     "STATUSES",
     "against_controls",
     "agreement",
     "compare",
+    "counts",
     "directions",
     "holm",
     "mcnemar",
