@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import learned_weights
 import sightline as sl
 from nets import ConvNet, Segmenter, images, seeded
 from sightline.errors import InputError, LayerError, MethodError, ModelError
@@ -153,7 +154,7 @@ def test_a_black_box_serves_the_methods_that_need_no_inside() -> None:
     free = [m.name for m in sl.methods() if not m.needs]
     assert {"uniform", "random", "centre", "fake-cam", "edges"} <= set(free)
     for name in free:
-        assert len(sl.explain(box, x, method=name)) == 2
+        assert len(sl.explain(box, x, method=name, **learned_weights.SETTINGS.get(name, {}))) == 2
     for method in sl.methods():
         if method.needs:
             with pytest.raises(MethodError, match="BlackBox does not show"):

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+import learned_weights
 import sightline as sl
 from nets import ConvNet, images, seeded
 
 SETTINGS = {"smooth-grad": {"samples": 2}, "smooth-grad-cam++": {"samples": 2}, "integrated-gradients": {"steps": 2}}
+SETTINGS |= learned_weights.SETTINGS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.swin_transformer import SwinTransformer
 
+import learned_weights
 import sightline as sl
 from nets import ConvNet, Residual, images, seeded
 from sightline.errors import LayerError, SightlineError, TargetError
@@ -29,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "extremal-perturbation": {"iterations": 3},
     "kernel-shap": {"segments": 6, "samples": 20},
     "lime": {"segments": 6, "samples": 20},
+    **learned_weights.SETTINGS,
 }
 
 

@@ -95,7 +95,8 @@ def default_layers(
     found: dict[tuple[int, int], str] = {}
     kind_of_last = known[names.index(last)].layout
     for info in known[: names.index(last) + 1]:
-        assert info.layout is not None and kind_of_last is not None  # noqa: S101 - filtered above
+        if info.layout is None or kind_of_last is None:  # filtered above
+            continue
         if info.layout.kind != kind_of_last.kind:  # an attention's weights look like maps of another layout
             continue
         size = info.layout.height, info.layout.width

@@ -65,14 +65,17 @@ def tapped(classifier: Classifier, pixels: Tensor, layers: Sequence[str]) -> tup
 
 
 def layouts(classifier: Classifier, layers: Sequence[str]) -> list[Layout]:
-    """How layers are read, for images of the classifier's own size; raises as `tapped` does."""
+    """How layers are read, for images of the classifier's own size.
+
+    Raises:
+        LayerError: As for `tapped`.
+        ModelError: The model gives probabilities where scores are needed.
+    """
     names = [layering.split_name(name)[0] for name in layers]
     blank = torch.full((1, classifier.channels, *classifier.size), 0.5, device=classifier.device)
-    with torch.inference_mode(False), torch.no_grad():
-        twin = classifier.twin(untouched=names)
-        with taped(twin, names, watch=True) as tape:
-            classifier.run(twin, blank)
-        return _layouts(classifier, layers, tape.seen, classifier.size)
+    with classifier.differentiable():  # with a graph, so that a model that ends in a softmax is found out
+        run = classifier.forward(blank, layers=names)
+        return _layouts(classifier, layers, run.seen, classifier.size)
 
 
 def _layouts(

@@ -129,7 +129,7 @@ def _combined(values: Tensor, terms: Sequence[Terms]) -> Tensor:
 class LCam(Attention):
     """One 1 x 1 convolution with bias: c^(y) = sum_p W[y, p] A_p + b_y.
 
-    Gkartzonika, Gkalelis and Mezaris (2022), arXiv 2209.11189, section 3.
+    Gkartzonika, Gkalelis and Mezaris (2022), arXiv 2209.11189.
 
     Args:
         channels: P, channels of the tapped layer.
