@@ -20,7 +20,7 @@ from sightline.errors import InputError, MethodError, StorageError
 from sightline.metrics.session import Session
 from sightline.studies import Confusion, confusion
 from sightline.studies.confusions import Thresholds, run_plan
-from sightline.studies.confusions.classes import both_ways, head_cosines, unlike
+from sightline.studies.confusions.classes import both_ways, likeness, unlike
 from sightline.studies.confusions.measures import measure
 from sightline.studies.confusions.plan import Plan
 
@@ -156,7 +156,9 @@ def test_cosines_of_the_head_are_those_of_its_rows():
     W = Colours().head.weight.detach().double().numpy()
     W = W - W.mean(0)
     wanted = (W @ W.T) / np.outer(np.linalg.norm(W, axis=1), np.linalg.norm(W, axis=1))
-    assert np.allclose(head_cosines(classifier()), wanted)
+    found = likeness(classifier())
+    assert np.allclose(torch.stack([found.of(c) for c in range(5)]), wanted)
+    assert found.spread == pytest.approx(wanted[~np.eye(5, dtype=bool)].std(ddof=1))
     assert wanted[0, 3] > 0.99
     assert wanted[0, 4] < 0.5
 
@@ -192,14 +194,14 @@ def test_the_head_is_found_and_no_other_layer_taken_for_it():
         W = layer.weight.detach().flatten(1).double()
         W = W - W.mean(0)
         W = W / W.norm(dim=1, keepdim=True)
-        assert torch.allclose(head_cosines(made[net]), W @ W.T)
+        assert torch.allclose(likeness(made[net]).of(2), W @ W[2])
     deep = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    assert head_cosines(sl.Classifier(deep, size=8, decision="categorical")) is None
-    assert head_cosines(sl.BlackBox(lambda x: x.mean((2, 3)), size=8, decision="categorical")) is None
+    assert likeness(sl.Classifier(deep, size=8, decision="categorical")) is None
+    assert likeness(sl.BlackBox(lambda x: x.mean((2, 3)), size=8, decision="categorical")) is None
 
 
 def test_the_control_is_drawn_from_classes_unlike_both():
-    cosines = head_cosines(classifier())
+    cosines = likeness(classifier())
     assert unlike(cosines, 0, 3, 5) == [1, 2]
     assert unlike(cosines, 4, 0, 5) == [1, 2]
     assert unlike(None, 4, 0, 5) == [1, 2, 3]

@@ -18,6 +18,7 @@ COMMANDS = (
     "layers",
     "metrics",
     "bench",
+    "confusion",
     "train",
     "audit",
     "generalise",

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from sightline import store
 from sightline.classifier import BlackBox, Classifier
 from sightline.data.annotations.record import Record
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = ["KINDS", "Confusion", "Plan", "Thresholds", "confusion", "run_plan"]
-
-COSINES = "head.npz"
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Confusion:
         if not len(frame):
             return frame
         frame = frame.sort("image_index")
-        return tables.with_kinds(frame, self.manifest["labels"], self._cosines, thresholds or self.thresholds)
+        return tables.with_kinds(frame, self.manifest["labels"], thresholds or self.thresholds)
 
     def wrong(self, thresholds: Thresholds | None = None) -> "polars.DataFrame":
         """Misclassified images, the surest errors first (probability of the predicted class minus the true one's)."""
@@ -82,16 +78,6 @@ class Confusion:
         """Mean figures over the misclassified images with 95 % intervals; see `tables.means`."""
         return tables.means(self.wrong(), **settings)
 
-    @cached_property
-    def _cosines(self) -> torch.Tensor | None:
-        import numpy as np
-
-        file = self.path / COSINES
-        if not file.is_file():
-            return None
-        with np.load(file, allow_pickle=False) as stored:
-            return torch.from_numpy(stored["cosines"])
-
 
 def run_plan(
     plan: Plan,
@@ -113,28 +99,9 @@ def run_plan(
             announce(f"{done:,} of {len(plan.records):,} images are finished" if done else "nothing is finished yet")
             if left:
                 announce(str(estimate(plan, [place for u in left for place in u.places])))
-        _write_cosines(plan, Path(out))
         with shown(count, progress, "images", "image") as advance:
             work(plan, run, left, advance)
     return Confusion(Path(out))
-
-
-def _write_cosines(plan: Plan, out: Path) -> None:
-    """Keep how alike the classes are in the head, which is known only while the classifier is."""
-    import io
-
-    import numpy as np
-
-    from sightline.files import atomic_write
-
-    cosines = plan.cosines
-    if cosines is None:
-        (out / COSINES).unlink(missing_ok=True)
-        return
-    data = io.BytesIO()
-    np.savez_compressed(data, cosines=cosines.numpy().astype("float32"))
-    with atomic_write(out / COSINES, size=data.tell()) as file:
-        file.write(data.getvalue())
 
 
 def confusion(
@@ -162,10 +129,10 @@ def confusion(
 ) -> Confusion:
     """Find the misclassified images, explain the true and the predicted class of each, and tell why they are confused.
 
-    Every image costs one forward pass; a misclassified one also an explanation of both classes at once (and of a third
-    one, an unlike one drawn at random, as control), and up to 10 passes of masked images. The error analysis is that of section 5 of
-    Gkartzonika et al. 2022 (L-CAM, arXiv 2209.11189), which looks at pictures; the measurements and their limits are
-    ours. Images may be added to a folder later, and thresholds changed; finished rows are kept.
+    Every image costs one forward pass; a misclassified one also an explanation of both classes at once (and of a third,
+    unlike one as control), and up to 10 passes of masked images. The error analysis is that of section 5 of Gkartzonika
+    et al. 2022 (L-CAM, arXiv 2209.11189), which looks at pictures; the measurements and their limits are ours. Images
+    may be added to a folder later, and thresholds changed; finished rows are kept.
 
     Args:
         classifier: One that chooses a category.

@@ -1,6 +1,9 @@
 """How alike two classes are: by the weights of the classifier's head, and by how often they are confused."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +12,37 @@ from sightline.classifier import BlackBox, Classifier
 from sightline.errors import SightlineError
 
 
-def head_cosines(classifier: Classifier | BlackBox) -> Tensor | None:
-    """Cosines (C, C) between the rows of the linear head, their mean row taken away; None where there is no such head.
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the classes are to a linear head.
+
+    Attributes:
+        U: (C, K) float64: the rows of the head, their mean row taken away, each of length 1.
+    """
+
+    U: Tensor
+
+    def of(self, a: int) -> Tensor:
+        """(C,) cosines of a class with all classes."""
+        return (self.U @ self.U[a]).clamp(-1, 1)
+
+    @cached_property
+    def spread(self) -> float:
+        """Standard deviation of the cosines over all pairs of different classes; 0 where there is one pair only.
+
+        From sum_ab cos = |sum_a U_a|^2 and sum_ab cos^2 = |U' U|^2, so that no (C, C) matrix is made.
+        """
+        C = len(self.U)
+        if C < 3:
+            return 0.0
+        count, ones = C * (C - 1), float(self.U.square().sum())
+        total = float(self.U.sum(0).square().sum()) - ones
+        squares = float((self.U.T @ self.U).square().sum()) - float(self.U.square().sum(1).square().sum())
+        return math.sqrt(max(0.0, (squares - total**2 / count) / (count - 1)))
+
+
+def likeness(classifier: Classifier | BlackBox) -> Likeness | None:
+    """How alike the classes are in the linear head; None where there is no such head.
 
     A softmax does not see what all rows have in common, so it is taken away. A head is the last `nn.Linear`, or 1 x 1
     `nn.Conv2d` before a pooling, with as many outputs as there are classes, whose outputs are the model's (after a ReLU
@@ -24,8 +56,7 @@ def head_cosines(classifier: Classifier | BlackBox) -> Tensor | None:
     W = weights.detach().flatten(1).double().cpu()  # (C, K)
     W = W - W.mean(0)
     length = W.norm(dim=1, keepdim=True)
-    U = W / torch.where(length > 0, length, 1.0)
-    return (U @ U.T).clamp(-1, 1)
+    return Likeness(W / torch.where(length > 0, length, 1.0))
 
 
 def _head(classifier: Classifier) -> Tensor | None:
@@ -53,19 +84,19 @@ def _head(classifier: Classifier) -> Tensor | None:
     return None
 
 
-def unlike(cosines: Tensor | None, a: int, b: int, width: int) -> list[int]:
+def unlike(alike: Likeness | None, a: int, b: int, width: int) -> list[int]:
     """Classes with which two are compared for control: the half of all others that is least like either in the head.
 
     Args:
-        cosines: (C, C) of `head_cosines`; without them all others count as unlike.
+        alike: Of the head; without it all others count as unlike.
         a: One class.
         b: The other one.
         width: C.
     """
     others = [c for c in range(width) if c not in (a, b)]
-    if cosines is None or not others:
+    if alike is None or not others:
         return others
-    nearest = torch.maximum(cosines[a], cosines[b])[others]
+    nearest = torch.maximum(alike.of(a), alike.of(b))[others]
     order = nearest.argsort(stable=True).tolist()
     return sorted(others[i] for i in order[: -(-len(others) // 2)])
 

@@ -10,11 +10,10 @@ from torch import Tensor
 from sightline.data.annotations.record import Sample
 from sightline.errors import SightlineError
 from sightline.metrics.session import Session
-from sightline.studies.confusions.plan import Plan
+from sightline.studies.confusions.plan import MASKED, Plan
 from sightline.target import Category, each
 
 _TRIED = 16
-_MASKED = 10  # passes of an error: keep and cut of two maps, object and rest, drop of two maps, and some room
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ def estimate(plan: Plan, left: Sequence[int]) -> Cost:
     errors = round(len(left) * (wrong + 0.5) / (len(tried) + 1))
     passes, seconds = _explained(plan, pixels[:1], outputs[0])
     masked = _speed(plan, pixels[:1])
-    total = len(left) * each_pass + errors * (seconds + _MASKED * masked)
-    return Cost(len(left), errors, errors * passes, errors * _MASKED, total)
+    total = len(left) * each_pass + errors * (seconds + MASKED * masked)
+    return Cost(len(left), errors, errors * passes, errors * MASKED, total)
 
 
 def _load(plan: Plan, place: int) -> Sample | None:
@@ -89,8 +88,8 @@ def _explained(plan: Plan, pixels: Tensor, outputs: Tensor) -> tuple[int, float]
 
 def _speed(plan: Plan, pixels: Tensor) -> float:
     """Seconds of a masked pass."""
-    session = Session(plan.classifier, pixels, options=plan.options)
-    count, taken = session.asking.chunk, []
+    session = Session(plan.classifier, pixels, options=plan.options, expected=plan.expected)
+    count, taken = min(session.asking.chunk, max(1, plan.expected)), []
     for _ in range(2):
         start = time.perf_counter()
         session.asking.margins([Category(0)] * count, count, lambda index: pixels.expand(len(index), -1, -1, -1))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sightline import __version__, registry
 from sightline.classifier import BlackBox, Classifier
@@ -22,7 +21,10 @@ from sightline.explainers import Explainer
 from sightline.explainers.masking._options import Options
 from sightline.layers import default_layer
 from sightline.metrics.faithfulness._curves import Fill
-from sightline.studies.confusions.classes import head_cosines
+from sightline.studies.confusions.classes import Likeness, likeness
+
+MASKED = 10
+"""Passes of an error, at most: keep and cut of two maps, object and rest, drop of two maps, and some room."""
 
 _UNRECORDED = ("progress", "checkpoint")
 
@@ -35,7 +37,7 @@ class Thresholds:
         coincide: Overlap of the two maps' hottest shares from which on they coincide; by chance it is `keep`.
         beyond: By how much it must exceed the overlap with the map of an unrelated class.
         part: Overlap up to which the maps part.
-        cosine: Cosine of the two classes in the head (see `head_cosines`) from which on they are near-identical.
+        cosine: Cosine of the two classes in the head (see `likeness`) from which on they are near-identical.
         deviations: The same in standard deviations of the cosines of all pairs, for heads of many classes, where no
             cosine is large.
         both_ways: Share of the two classes' images that are confused with one another, both ways, from which on they
@@ -108,9 +110,17 @@ class Plan:
         self.explainer()  # what does not fit is told before any work
 
     @cached_property
-    def cosines(self) -> Tensor | None:
-        """How alike the classes are in the head; see `head_cosines`."""
-        return head_cosines(self.classifier)
+    def alike(self) -> Likeness | None:
+        """How alike the classes are in the head."""
+        return likeness(self.classifier)
+
+    @property
+    def expected(self) -> int:
+        """Masked images that will be asked if a fifth of the images are misclassified: many are worth a graph.
+
+        It depends on the plan alone, so a run that goes on asks as the one before did.
+        """
+        return MASKED * len(self.records) // 5
 
     def explainer(self) -> Explainer:
         """The method bound to the classifier.

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
 
 from sightline.studies.confusions.classes import both_ways
 from sightline.studies.confusions.kinds import KINDS, kind_of
@@ -16,7 +14,7 @@ from sightline.studies.statistics.means import wilson
 SHOWN = ("overlap", "overlap_control", "iou", "pearson", "spearman", "drop_predicted", "drop_true")
 RESAMPLES = 4000
 _OF_CLASSES: dict[str, Any] = {
-    "alike": pl.Float64, "alike_deviations": pl.Float64, "both_ways": pl.Float64, "kind": pl.String, "why": pl.String,
+    "both_ways": pl.Float64, "kind": pl.String, "why": pl.String,
 }  # fmt: skip
 
 
@@ -26,10 +24,9 @@ def counted(rows: pl.DataFrame) -> dict[tuple[int, int], int]:
     return {(true, predicted): n for true, predicted, n in known.iter_rows()}
 
 
-def with_kinds(rows: pl.DataFrame, labels: list[str], cosines: Tensor | None, limits: Thresholds) -> pl.DataFrame:
-    """Rows with the names of the classes, how alike they are, the kind of confusion and why; null where none."""
+def with_kinds(rows: pl.DataFrame, labels: list[str], limits: Thresholds) -> pl.DataFrame:
+    """Rows with the names of the classes, how often these are confused both ways, the kind, and why."""
     counts = counted(rows)
-    spread = 0.0 if cosines is None else _spread(cosines)
     found = []
     for row in rows.iter_rows(named=True):
         y, p = row["true"], row["predicted"]
@@ -39,20 +36,11 @@ def with_kinds(rows: pl.DataFrame, labels: list[str], cosines: Tensor | None, li
             **dict.fromkeys(_OF_CLASSES),
         }
         if row["status"] == "wrong":
-            if cosines is not None:
-                line["alike"] = float(cosines[y, p])
-                line["alike_deviations"] = line["alike"] / spread if spread > 0 else 0.0
             line["both_ways"] = both_ways(counts, y, p)
             line["kind"], line["why"] = kind_of({**row, **line}, limits)
         found.append(line)
     schema = {"true_name": pl.String, "predicted_name": pl.String, **_OF_CLASSES}
     return rows.hstack(pl.DataFrame(found, schema=schema, orient="row"))
-
-
-def _spread(cosines: Tensor) -> float:
-    """Standard deviation of the cosines of all pairs of different classes; 0 where there is one pair only."""
-    pairs = cosines[~torch.eye(len(cosines), dtype=torch.bool)].double()
-    return float(pairs.std()) if len(pairs) > 2 else 0.0
 
 
 def of_kinds(wrong: pl.DataFrame) -> pl.DataFrame:

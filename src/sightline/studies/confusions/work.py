@@ -42,6 +42,8 @@ SCHEMA: dict[str, Any] = {
     "p_true": pl.Float64,
     "p_predicted": pl.Float64,
     "rank": pl.Int64,
+    "alike": pl.Float64,
+    "alike_deviations": pl.Float64,
     **dict.fromkeys(FLAGS, pl.Boolean),
     **dict.fromkeys(FIGURES, pl.Float64),
     "pictures": pl.Boolean,
@@ -175,7 +177,7 @@ class Block:
         places = list(self.samples)
         classifier = self.plan.classifier
         pixels = torch.stack([self.samples[i].pixels for i in places]).to(classifier.device)
-        session = Session(classifier, pixels, seed=self.plan.seed, options=self.plan.options)
+        session = self._session(pixels)
         outputs = session.outputs().double().cpu()
         y = torch.tensor([self.samples[i].record.label for i in places])
         p, probability = outputs.argmax(1), outputs.softmax(1)
@@ -192,13 +194,25 @@ class Block:
                 "rank": int(rank[n]),
             }
             if not right:
+                self.lines[i] |= self._alike(int(y[n]), int(p[n]))
                 wrong.append(n)
         if wrong:
             answers = session.outputs()[wrong] if session.asking.own_precision else None
-            session = Session(classifier, pixels[wrong], seed=self.plan.seed, options=self.plan.options)
+            session = self._session(pixels[wrong])
             if answers is not None:
                 session.once("answers", lambda: answers)
         return [places[n] for n in wrong], session
+
+    def _session(self, pixels: Tensor) -> Session:
+        plan = self.plan
+        return Session(plan.classifier, pixels, seed=plan.seed, options=plan.options, expected=plan.expected)
+
+    def _alike(self, y: int, p: int) -> dict[str, float]:
+        found = self.plan.alike
+        if found is None:
+            return {}
+        cosine = float(found.of(y)[p])
+        return {"alike": cosine, "alike_deviations": cosine / found.spread if found.spread > 0 else 0.0}
 
     def _measure(self, wrong: list[int], session: Session) -> None:
         """Explain and measure; where that fails for all at once, image by image."""
@@ -206,9 +220,8 @@ class Block:
             self._fill(wrong, session)
         except Exception:  # noqa: BLE001 - whatever a method raises is a row of the table, not the end of the run
             for n, i in enumerate(wrong):
-                own = session.pixels[n : n + 1]
                 try:
-                    self._fill([i], Session(session.classifier, own, seed=session.seed, options=self.plan.options))
+                    self._fill([i], self._session(session.pixels[n : n + 1]))
                 except Exception as reason:  # noqa: BLE001 - as above
                     self._fail(i, reason)
 
@@ -227,9 +240,9 @@ class Block:
                 self.room -= 1
 
     def _classes(self, pixels: Tensor, i: int) -> list[int]:
-        """The predicted class, the true one, and for control one drawn from the unlike others by the image's content."""
+        """The predicted class, the true one, and for control one of the unlike others, drawn by the image's content."""
         p, y = int(self.lines[i]["predicted"]), int(self.lines[i]["true"])
-        others = unlike(self.plan.cosines, p, y, self.plan.classifier.width)
+        others = unlike(self.plan.alike, p, y, self.plan.classifier.width)
         if not others:
             return [p, y]
         drawn = int(torch.randint(len(others), (), generator=generator_for(pixels, self.plan.seed * 1009 + 7)))
