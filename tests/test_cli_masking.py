@@ -48,12 +48,13 @@ def test_after_ctrl_c_the_same_command_goes_on(
     asked: list[int] = []
     outputs = _engine.Engine._outputs
 
-    def counted(self, jobs, parts, forward, size):  # type: ignore[no-untyped-def]
-        if not self.question.probe:
-            asked.append(sum(len(m) for _, m in parts))
-            if len(asked) == 4 and stop:
-                raise KeyboardInterrupt
-        return outputs(self, jobs, parts, forward, size)
+    def counted(self, jobs, chunks, forward, size):  # type: ignore[no-untyped-def]
+        for parts, found in outputs(self, jobs, chunks, forward, size):
+            if not self.question.probe:
+                asked.append(len(found))
+                if len(asked) == 4 and stop:
+                    raise KeyboardInterrupt
+            yield parts, found
 
     monkeypatch.setattr(_engine.Engine, "_outputs", counted)
     stop, again = True, [*command[:-1], str(tmp_path / "again")]
