@@ -74,16 +74,16 @@ def cross_entropy(outputs: Tensor, y: Tensor, sign: Tensor | None = None) -> Ten
 
 def average_variation(a: Tensor, l4: float, eps: float = 0.0005) -> Tensor:
     """AV = mean of (a + 0.0005)^l4 over maps (..., h, w); a scalar."""
-    return (a + eps).pow(l4).mean()
+    return torch.exp(l4 * torch.log(a + eps)).mean()  # (a + eps)^l4; the gradient of pow() would take a second power
 
 
 def total_variation(a: Tensor, border: float = 0.3) -> Tensor:
     """TV over maps a (N, m, h, w), m maps for each of N images; a scalar, divided by 2N whatever m is."""
-    down = (a[..., 1:, :] - a[..., :-1, :]).pow(2).sum()
-    right = (a[..., :, 1:] - a[..., :, :-1]).pow(2).sum()
-    rows = a[..., 0, :].pow(2).sum() + a[..., -1, :].pow(2).sum()
-    columns = a[..., :, 0].pow(2).sum() + a[..., :, -1].pow(2).sum()
-    return (down + right + border * (rows + columns)) / (2 * len(a))
+    down, right = torch.diff(a, dim=-2).square().sum(), torch.diff(a, dim=-1).square().sum()
+    borders = torch.zeros_like(a[0, 0])  # (h, w): on how many of the four borders an element lies
+    for edge in (borders[0], borders[-1], borders[:, 0], borders[:, -1]):
+        edge += 1
+    return (down + right + border * (borders * a.square()).sum()) / (2 * len(a))
 
 
 def chosen(c: Tensor, channel: Tensor, sign: Tensor, regularise: Regularise) -> tuple[Tensor, Tensor]:

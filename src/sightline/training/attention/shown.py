@@ -1,0 +1,33 @@
+"""How training shows that it goes on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def shown(
+    total: int, show: bool | Callable[[int, int], None] | None, what: str, unit: str
+) -> Iterator[Callable[[int], object]]:
+    """A progress bar with the time left, or calls of `show(done, total)`; yields what to call with what was just done.
+
+    Args:
+        total: How much there is to do.
+        show: Whether to draw a bar, or what to call; None looks whether there is a terminal.
+        what: Stands before the bar.
+        unit: What is counted.
+    """
+    from tqdm import tqdm
+
+    if callable(show):
+        done = 0
+
+        def add(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done, total)
+
+        yield add
+        return
+    disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
+    with tqdm(total=total, desc=what, unit=unit, disable=disable or total == 0) as bar:
+        yield bar.update
