@@ -13,6 +13,7 @@ from sightline.explainers.masking._memory import chunk_for, halved, release
 from sightline.explainers.masking._options import Options, Space
 from sightline.target import Target
 
+_AHEAD = 4  # chunks made at once for OpenVINO: PyTorch's threads spin after each operation, in the way of the passes
 Make = Callable[[Tensor], Tensor]
 """(m,) positions -> (m, C, H, W) altered images."""
 
@@ -65,10 +66,11 @@ class Asking:
         forward = self._backend(max(count, self.expected))
         parts, start = [], 0
         while start < count:
-            left = count - start
-            index = torch.arange(start, start + -(-left // -(-left // self.chunk)))  # even chunks, none of one or two
+            left, room = count - start, self.chunk * (_AHEAD if forward.name == "openvino" else 1)
+            index = torch.arange(start, start + -(-left // -(-left // room)))  # even chunks, none of one or two
             try:
-                outputs = self._outputs(forward, make(index), space)
+                images = make(index).tensor_split(-(-len(index) // self.chunk))
+                outputs = torch.cat([self._outputs(forward, part, space) for part in images])
             except (RuntimeError, MemoryError) as reason:
                 if not out_of_memory(reason):
                     raise
