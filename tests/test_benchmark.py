@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -20,16 +21,18 @@ from torch import nn
 
 import sightline as sl
 from nets import ConvNet, Segmenter, seeded
-from sightline import files, registry
+from sightline import files, registry, store
 from sightline.data.annotations.record import Record
 from sightline.errors import InputError, MethodError, MetricError, StorageError
 from sightline.explainers import Maps
 from sightline.metrics import metric as add_metric
+from sightline.metrics._again import explain_again
 from sightline.metrics.metric import _METRICS
 from sightline.metrics.session import Session
 from sightline.studies import statistics
-from sightline.studies.benchmarking import CONTROLS, Benchmark, benchmark
-from sightline.studies.benchmarking.work import TIMES, _grouped
+from sightline.studies.benchmarking import CONTROLS, Benchmark, benchmark, plan_of
+from sightline.studies.benchmarking.estimate import estimate
+from sightline.studies.benchmarking.work import TIMES, _grouped, units
 
 QUIET = {"progress": False, "backend": "eager", "pictures": 0}
 KEYS = ["model", "image_index", "seed", "target", "method", "metric"]
@@ -544,3 +547,53 @@ def test_the_cost_is_told_before_the_work(photos, tmp_path):
     lines.clear()
     benchmark(classifier(), photos, out=tmp_path / "run", **SETTINGS, announce=lines.append)
     assert lines == ["20 images x methods are finished"]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a slow method, a slow metric and one that explains again move on, and nothing else."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def slow(question):
+        question.ask()
+        now[0] += 2 * len(question.pixels)
+        return Maps(question.pixels.mean(1)[question.image])
+
+    sl.explains("slow", family="pixel", paper=None, summary="", cost="none", forwards=3, signed=False)(slow)
+
+    @add_metric("slow-metric", family="sanity", paper=None, summary="", direction="up", range=(0, 1), forwards=4)
+    def judges(trial):
+        now[0] += 3 * len(trial)
+        return trial.values(torch.zeros(len(trial)))
+
+    @add_metric(
+        "again", family="sanity", paper=None, summary="", direction="up", range=(0, 1), needs={"explainer"}, forwards=2
+    )
+    def again(trial):
+        for _ in range(2):
+            explain_again(trial)
+        return trial.values(torch.zeros(len(trial)))
+
+    yield now
+    del registry._METHODS["slow"], _METRICS["slow-metric"], _METRICS["again"]
+
+
+def test_the_estimate_is_of_all_work_not_of_forward_passes_alone(photos, tmp_path, clock):
+    asked = {"methods": ["slow"], "metrics": ["slow-metric", "again"], "backend": "eager"}
+    plan = plan_of(classifier(), photos, **asked)
+    with store.Run(tmp_path / "run", plan.manifest()) as run:
+        cost = estimate(plan, units(plan, run))
+    maps = 5 * (1 + len(CONTROLS))
+    assert (cost.images, cost.explaining, cost.judging) == (maps, 5 * 3, maps * 6)
+    assert cost.seconds == pytest.approx(2 * 5 + 3 * maps + 2 * 2 * 5)  # explaining, judging, explaining again
+    clock[0] = 0.0
+    benchmark(classifier(), photos, out=tmp_path / "run", progress=False, pictures=0, **asked)
+    assert clock[0] == pytest.approx(cost.seconds, rel=0.1)
+
+
+def test_what_a_rehearsal_does_not_reach_is_told_by_its_forward_passes(photos, tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(sys.modules["sightline.studies.benchmarking.estimate"], "_SECONDS", -1.0)
+    plan = plan_of(classifier(), photos, methods=["slow"], metrics=["slow-metric", "again"], backend="eager")
+    with store.Run(tmp_path / "run", plan.manifest()) as run:
+        assert estimate(plan, units(plan, run)).seconds == pytest.approx(2 * 5)  # a pass takes no time on this clock

@@ -171,10 +171,11 @@ class Block:
         if found.explanation is not None:
             trial = self.trial(method, found.explanation)
             for j in self.plan.judges:
-                rows += self._judged(method, j, trial, found.seconds)
+                rows += self.judged(method, j, trial, found.seconds)
         return rows
 
-    def _judged(self, method: Contender, j: Judge, trial: Trial, explain_seconds: float) -> list[Row]:
+    def judged(self, method: Contender, j: Judge, trial: Trial, explain_seconds: float) -> list[Row]:
+        """Tidy rows of one method and one metric."""
         start = time.perf_counter()
         with torch.inference_mode(False):
             values = _values(trial, j)
