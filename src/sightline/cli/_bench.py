@@ -13,7 +13,7 @@ from rich.table import Table
 from sightline.cli._ask import read_settings
 from sightline.cli._options import console, load_classifier
 from sightline.errors import InputError
-from sightline.studies.benchmarking import METRICS, Benchmark, plan_of, run_plan
+from sightline.studies.benchmarking import METRICS, Benchmark, plan_of, protocols, run_plan
 from sightline.studies.benchmarking.plan import Plan
 from sightline.studies.benchmarking.reading import read_data, read_plan, read_target
 
@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 _SHOWN, _RESAMPLES = 20, 2000
 
 
-def from_file(path: Path, limit: int | None) -> tuple[Plan, Path | None]:
-    """The plan of a TOML file, and its folder."""
+def from_file(path: Path, limit: int | None) -> tuple[Plan, Path | None, str | None]:
+    """The plan of a TOML file, its folder, and its protocol."""
     arguments, out = read_plan(path)
     arguments["images"] = arguments["images"][:limit]
-    return plan_of(**arguments), Path(out) if out else None
+    preset = arguments.pop("protocol", None)
+    if preset is not None:
+        if arguments["target"] is not None:
+            raise InputError(f"{path}: the protocol {preset} asks of the predicted class; leave target away")
+        filled = protocols.arguments(preset, methods=arguments.get("methods", ()))
+        arguments |= filled | {"metrics": [*filled["metrics"], *arguments.get("metrics", ())]}
+    return plan_of(**arguments), Path(out) if out else None, preset
 
 
 def from_options(
@@ -43,6 +49,7 @@ def from_options(
     seeds: Sequence[int],
     batch: int,
     fit: Any,
+    protocol: str | None = None,
 ) -> tuple[Plan, None]:
     """The plan of what was typed.
 
@@ -54,20 +61,28 @@ def from_options(
 
     if model is None:
         raise InputError("name a model with --model, or a plan with --plan")
-    asked, judges = list(methods or ["grad-cam"]), list(metrics or METRICS)
+    preset = protocols.find(protocol) if protocol else None
+    own = [name for name, _ in preset.methods] if preset else []
+    asked = [name for name in methods or [] if name not in own] or ([] if preset else ["grad-cam"])
+    judges = list(metrics or ([] if preset else METRICS))
     found = {name: registry.find(name) for name in asked}
     for name in judges:
         find(name)
-    settings = read_settings(texts, [*asked, *judges])
+    settings = read_settings(texts, [*own, *asked, *judges])
     records, root = read_data({k: v for k, v in data.items() if v is not None}, "the command")
     classifier = load_classifier(model, **given)
     looks = {name: layers for name in asked if layers and found[name].needs & {"features", "layer"}}
+    typed: dict[str, Any] = {
+        "methods": [{"name": n, "layer": list(looks[n]) if n in looks else None, **settings[n]} for n in asked],
+        "metrics": [{"name": n, **settings[n]} for n in judges],
+        "target": read_target(targets, classifier),
+    }
+    if preset:
+        typed = _filled(preset, typed, {n: settings[n] for n in own}, layers)
     plan = plan_of(
         {_short(model): classifier},
         records,
-        methods=[{"name": n, "layer": list(looks[n]) if n in looks else None, **settings[n]} for n in asked],
-        metrics=[{"name": n, **settings[n]} for n in judges],
-        target=read_target(targets, classifier),
+        **typed,
         seeds=seeds,
         batch=batch,
         fit=fit,
@@ -76,13 +91,24 @@ def from_options(
     return plan, None
 
 
+def _filled(
+    preset: protocols.Protocol, typed: Mapping[str, Any], settings: Mapping[str, Any], layers: Sequence[str]
+) -> dict[str, Any]:
+    """What a preset asks, with what was typed beside it."""
+    if typed["target"] is not None:
+        raise InputError(f"the protocol {preset.name} asks of the predicted class; leave --target away")
+    layer = list(layers) if layers else None
+    filled = protocols.arguments(preset.name, methods=typed["methods"], settings=settings, layer=layer)
+    return {**filled, "metrics": [*filled["metrics"], *typed["metrics"]]}
+
+
 def _short(model: str) -> str:
     """`torchvision:resnet50` -> `resnet50`, `python:nets/a.py:build:small` -> `small`."""
     return re.sub(r"[^\w.+-]+", "-", Path(model.rpartition(":")[2]).name) or "model"
 
 
-def work(plan: Plan, out: Path, *, overwrite: bool) -> bool:
-    """Run a plan, and print its table.
+def work(plan: Plan, out: Path, *, overwrite: bool, protocol: str | None = None) -> bool:
+    """Run a plan, and print its table; with a protocol also the paper's, which is written beside the run.
 
     Returns:
         Whether some rows are errors.
@@ -103,7 +129,24 @@ def work(plan: Plan, out: Path, *, overwrite: bool) -> bool:
         found = run_plan(plan, out, overwrite=overwrite, announce=lambda line: note.print(line, markup=False))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"what is finished is in {out}; the same command goes on") from stop
-    return _summarise(found, console())
+    failed = _summarise(found, console())
+    if protocol:
+        _export(found, plan, console())
+    return failed
+
+
+def _export(found: Benchmark, plan: Plan, out: "Console") -> None:
+    """The table of the L-CAM papers as Markdown on the terminal, and as files in the run's folder."""
+    from sightline.report.benchmark import lcam, records
+    from sightline.report.benchmark.results import Results
+
+    lcam.write_passes(found.path, protocols.forward_passes(plan))
+    made = lcam.lines(found.rows(), found.manifest, lcam.read_passes(found.path))
+    note = records.line(Results(found.path))
+    files = lcam.write(found.path, made, note)
+    out.print()
+    out.print(lcam.as_markdown(made, ""), markup=False, soft_wrap=True)
+    out.print("; ".join(map(str, files)), markup=False, soft_wrap=True)
 
 
 def _summarise(found: Benchmark, out: "Console") -> bool:

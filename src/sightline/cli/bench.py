@@ -32,6 +32,8 @@ Examples:
 sightline bench photos/ -m torchvision:resnet50 --weights resnet50.pth --method grad-cam --method rise --set rise.masks=2000 --metric insertion --metric average-drop --out runs/first
 
 sightline bench --plan first.toml
+
+sightline bench val/ -m torchvision:resnet50 --weights resnet50.pth --protocol lcam --method l-cam-fm --set l-cam-fm.weights=attention.safetensors --out runs/lcam
 """  # noqa: E501 - the shell wraps it
 
 
@@ -84,6 +86,15 @@ def bench(
     ] = None,
     target: options.Targets = None,
     layer: options.Layers = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset that fills in methods and metrics; those that are named are added. lcam: average drop and "
+            "increase in confidence at 100, 50 and 15 % of Grad-CAM, Grad-CAM++, Score-CAM, RISE, SIDU, SISE and "
+            "Ada-SISE, as in the L-CAM papers, with their table as Markdown and LaTeX. Example: --protocol lcam",
+            rich_help_panel=options.METHODS_PANEL,
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,11 +128,12 @@ def bench(
     from sightline.cli import _bench
 
     typed = {"PHOTO": photos, "--table": table, "--model": model, "--method": method, "--metric": metric}
+    typed["--protocol"] = protocol
     if plan is not None:
         given = [name for name, value in typed.items() if value]
         if given:
             raise typer.BadParameter(f"{given[0]} stands in the plan; leave it or --plan away")
-        checked, folder = _bench.from_file(plan, limit)
+        checked, folder, protocol = _bench.from_file(plan, limit)
     else:
         named = {"weights": weights, "labels": labels, "decision": decision, "mean": mean, "std": std, "size": size}
         data: dict[str, Any] = {"format": "manifest", "table": table} if table else {"images": photos}
@@ -137,6 +149,7 @@ def bench(
             seeds=seed or [0],
             batch=batch,
             fit=fit,
+            protocol=protocol,
         )
-    if _bench.work(checked, out or folder or Path("run"), overwrite=overwrite):
+    if _bench.work(checked, out or folder or Path("run"), overwrite=overwrite, protocol=protocol):
         raise typer.Exit(1)

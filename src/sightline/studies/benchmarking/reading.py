@@ -28,11 +28,12 @@ FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
 
 
 def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
-    """Arguments of `plan_of` and the run's folder from a plan.
+    """Arguments of `plan_of` (and `protocol`, if there is one) and the run's folder from a plan.
 
         out = "runs/first"
         methods = ["grad-cam", { name = "rise", masks = 2000 }]
         metrics = ["average-drop", { name = "insertion", steps = 50 }]
+        protocol = "lcam"               # a preset: it adds methods and metrics, and needs no target
         target = "predicted"            # or a list: ["attribute:Smiling:+1", "attribute:Smiling:-1"]
         [models.resnet50]
         model = "torchvision:resnet50"
@@ -53,14 +54,14 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]
             given = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as reason:
         raise InputError(f"{path}: the plan cannot be read ({reason})") from reason
-    _known(given, (*SETTINGS, "out", "target", "models", "data"), str(path))
+    _known(given, (*SETTINGS, "out", "target", "models", "data", "protocol"), str(path))
     named = given.get("models", {})
     if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()) or not named:
         raise InputError(f"{path}: name at least one model: [models.NAME] with model = ...")
     records, root = read_data(given.get("data", {}), str(path))
     models = {name: _model(values, f"{path}: models.{name}") for name, values in named.items()}
     first = next(iter(models.values()))
-    arguments = {k: v for k, v in given.items() if k in SETTINGS}
+    arguments = {k: v for k, v in given.items() if k in (*SETTINGS, "protocol")}
     return {
         "models": models,
         "images": records,
