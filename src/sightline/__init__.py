@@ -35,6 +35,7 @@ _HOME = {
     "read_image": "sightline.data.images",
     "read_labels": "sightline.data.images",
     "studies": "sightline.studies",
+    "training": "sightline.training",
     "trust": "sightline.metrics.trust",
 }
 
@@ -66,11 +67,12 @@ __all__ = [
     "read_image",
     "read_labels",
     "studies",
+    "training",
     "trust",
 ]
 
 if TYPE_CHECKING:
-    from sightline import studies
+    from sightline import studies, training
     from sightline.classifier import BlackBox, Classifier
     from sightline.data.images import read_image, read_labels
     from sightline.errors import SightlineError

@@ -25,7 +25,7 @@ COMMANDS = (
     "report",
     "serve",
 )
-"""Commands in the order of the help. One is there when `sightline/cli/NAME.py` is, and is its function NAME."""
+"""Commands in the order of the help. One is there when `sightline/cli/NAME.py` is: its function, or group, NAME."""
 
 EXIT_SOME_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -132,7 +132,11 @@ def _register() -> None:
     for name in COMMANDS:
         if importlib.util.find_spec(f"{__name__}.{name}") is not None:
             module = importlib.import_module(f"{__name__}.{name}")
-            app.command(name, epilog=getattr(module, "EPILOG", None))(getattr(module, name))
+            command = getattr(module, name)
+            if isinstance(command, typer.Typer):  # a group of commands, with epilogs of their own
+                app.add_typer(command, name=name)
+            else:
+                app.command(name, epilog=getattr(module, "EPILOG", None))(command)
 
 
 _register()

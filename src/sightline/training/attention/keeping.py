@@ -14,6 +14,7 @@ from sightline.training.attention.cache import Cache, Fits, Shapes
 from sightline.training.attention.checkpoint import read_state
 from sightline.training.attention.estimate import estimate
 from sightline.training.attention.job import Job
+from sightline.training.attention.loop import Stepper
 from sightline.training.attention.masking import Features
 from sightline.training.attention.pictures import CENTRE
 from sightline.training.attention.run import Trainer
@@ -147,7 +148,8 @@ def _say_cost(trainer: Trainer, rows: int, say: Announce) -> None:
         recipe = trainer.recipe
         done = trainer.source.steps() * recipe.epochs - left
         device = trainer.fabric.device
-        say(str(estimate(trainer.stepper, trainer.source, recipe, done=done, rows=rows, device=device)))
+        alone = Stepper(trainer.masks, recipe, trainer.stepper.directions, trainer.stepper.labels)
+        say(str(estimate(alone, trainer.source, recipe, done=done, rows=rows, device=device)))
 
 
 def _note(trainer: Trainer, found: Cache | None) -> None:
