@@ -3,6 +3,7 @@
 from sightline.explainers.learned._attention import Attention, attention_for, channel_of, default_layers
 from sightline.explainers.learned._bind import Retrained
 from sightline.explainers.learned._file import Learned, about_of, load, save
+from sightline.explainers.learned._warm import warm_start
 
 __all__ = [
     "Attention",
@@ -14,4 +15,5 @@ __all__ = [
     "default_layers",
     "load",
     "save",
+    "warm_start",
 ]

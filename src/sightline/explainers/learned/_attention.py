@@ -17,6 +17,7 @@ __all__ = [
 
 Kind = Literal["l-cam-fm", "l-cam-img", "tame", "t-tame", "p-tame", "constant"]
 TAMES = ("tame", "t-tame", "p-tame")
+_NO_STAGE = ("Pool", "Softmax")  # smaller already, or weights of an attention that look like maps
 _STAGES = 3  # layers that a TAME reads, as in the paper
 
 
@@ -93,17 +94,14 @@ def default_layers(
     known = [info for info in source.layers() if info.connected and info.layout is not None]
     names = [info.name for info in known]
     found: dict[tuple[int, int], str] = {}
-    kind_of_last = known[names.index(last)].layout
     for info in known[: names.index(last) + 1]:
-        if info.layout is None or kind_of_last is None:  # filtered above
-            continue
-        if info.layout.kind != kind_of_last.kind:  # an attention's weights look like maps of another layout
-            continue
+        assert info.layout is not None  # noqa: S101 - filtered above
         size = info.layout.height, info.layout.width
         outer = info.name.count(".") <= found.get(size, info.name).count(".")  # a stage's own name is the shortest
-        if outer and "Pool" not in info.module:
+        if outer and not any(part in info.module for part in _NO_STAGE):
             found[size] = info.name
-    stages = [*list(found.values())[:-1], last]
+    found.pop(size, None)  # the last layer's own resolution
+    stages = [found[larger] for larger in sorted(found, reverse=True) if larger > size] + [last]
     if len(stages) == 1:
         stages = _same_in_blocks_before(last, names)
     return tuple(stages[-count:])

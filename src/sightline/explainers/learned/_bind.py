@@ -12,6 +12,7 @@ from sightline.errors import MethodError
 from sightline.explainers.learned._features import seen_by
 from sightline.explainers.learned._file import Learned, load
 from sightline.explainers.learned._fits import check_fit
+from sightline.explainers.learned._modules import Attention
 from sightline.layers import split_name
 from sightline.registry import Bind
 
@@ -105,7 +106,9 @@ def _bound(
         raise MethodError(f"{learned} was trained for {other}: use method={other!r}, or give weights of {name}")
     check_fit(learned.about, str(learned), classifier, auxiliary)
     attention = replica.replicate(learned.attention).to((auxiliary or classifier).device)
-    return Bound(attention, learned.about, learned.path, pinned=learned.digest, again=again)  # type: ignore[arg-type]
+    assert isinstance(attention, Attention)  # noqa: S101 - a copy of one
+    attention.fold()
+    return Bound(attention, learned.about, learned.path, pinned=learned.digest, again=again)
 
 
 def _auxiliary(given: Any, classifier: BlackBox | Classifier) -> Classifier | None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from sightline.errors import MethodError
 from sightline.explainers.learned._channels import Directions, Terms
@@ -57,6 +58,9 @@ class Attention(nn.Module):
     def resolution(self, features: Sequence[Tensor]) -> tuple[int, int]:
         """(h, w) of the maps."""
         return features[0].shape[2], features[0].shape[3]
+
+    def fold(self) -> None:
+        """Make it quicker without changing its maps, on a copy that is done with training."""
 
     def forward(self, features: Sequence[Tensor], channels: Tensor | None = None) -> Tensor:
         """The maps of a batch, before the sigmoid.
@@ -161,6 +165,18 @@ class Branch(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
         self.skip, self.activation = skip, activation
 
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make norm and skip part of the convolution, on a copy that is done with training: (W, b) -> (W' + I, b')."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.convolution = fuse_conv_bn_eval(self.convolution.eval(), self.norm.eval())
+            self.norm = nn.Identity()
+        if self.skip:
+            weight = self.convolution.weight
+            eye = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+            self.convolution.weight = nn.Parameter(weight + eye[:, :, None, None], requires_grad=False)
+            self.skip = False
+
     def forward(self, A: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
         F_ = self.norm(self.convolution(A))
@@ -222,6 +238,11 @@ class Tame(Attention):
     def parts(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The branches' outputs."""
         return [branch(A) for branch, A in zip(self.branches, features, strict=True)]
+
+    def fold(self) -> None:
+        """Make each branch one convolution, on a copy that is done with training."""
+        for branch in self.branches:
+            branch.fold()  # type: ignore[operator]
 
     def resolution(self, features: Sequence[Tensor]) -> tuple[int, int]:
         """(h, w) of the first layer, brought down until no side is longer than `side`."""
