@@ -428,3 +428,37 @@ def test_a_random_network_without_finite_outputs_is_named():
         made[0].source.head.bias.fill_(math.inf)
     with pytest.raises(MetricError, match=r"random at step 1 \(cascading\) gives no map.*try initialiser='permuted'"):
         sl.evaluate(clf, x, out, [("parameter-randomisation", {"steps": 1})], explainer=explainer, session=session)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (lambda clf: sl.explainer("saliency", clf), "the method smooth-grad, not saliency"),
+        (lambda clf: sl.explainer("smooth-grad", clf, samples=3), "samples=2, not 3"),
+    ],
+)
+def test_another_explainer_than_the_one_that_made_the_maps_is_refused(other, says):
+    clf, x = sl.Classifier(seeded(ConvNet), decision="categorical"), images(2)
+    made = sl.explainer("smooth-grad", clf, samples=2)
+    out = made(x)
+    for judge in (
+        lambda explainer: sl.evaluate(clf, x, out, ["class-swap"], explainer=explainer),
+        lambda explainer: sl.trust(clf, x, out, explainer=explainer),
+    ):
+        with pytest.raises(MetricError, match=f"not what made the maps: they have {says}"):
+            judge(other(clf))
+    sl.evaluate(clf, x, out, ["class-swap"], explainer=made)
+    sl.evaluate(clf, x, out, ["class-swap"], explainer=sl.explainer("smooth-grad", clf, samples=2, seed=5))
+
+
+def test_the_explainer_of_another_layer_is_refused():
+    clf, x = sl.Classifier(seeded(ConvNet), decision="categorical"), images(2)
+    default = sl.explain(clf, x, method="grad-cam")
+    (last,) = default.layers
+    first = next(info.name for info in clf.layers(x.shape[-1]) if info.name != last and info.connected)
+    early = sl.explain(clf, x, method="grad-cam", layer=first)
+    for out, layer in ((default, first), (early, last), (early, None)):
+        with pytest.raises(MetricError, match=f"layers {out.layers[0]}, not {layer or last}"):
+            sl.evaluate(clf, x, out, ["class-swap"], explainer=sl.explainer("grad-cam", clf, layer=layer))
+    for out, layer in ((default, None), (default, last), (early, first)):
+        sl.evaluate(clf, x, out, ["class-swap"], explainer=sl.explainer("grad-cam", clf, layer=layer))

@@ -32,6 +32,7 @@ __all__ = [
     "explains",
     "methods",
     "partial",
+    "recorded",
 ]
 
 
@@ -171,7 +172,7 @@ class Explainer:
 
         paper = str(self.method.paper) if self.method.paper else None
         return {
-            "settings": {k: _plain(v) for k, v in self.settings.items() if k not in self.method.unrecorded},
+            "settings": recorded(self),
             "paper": paper,
             "fuse": self.fuse if len(self.layer) > 1 else None,
             "seed": self.seed,
@@ -182,6 +183,11 @@ class Explainer:
 
     def __repr__(self) -> str:
         return f"Explainer({self.method.name!r}, {self.classifier!r}, layer={list(self.layer) or None})"
+
+
+def recorded(explainer: Explainer) -> dict[str, int | float | str | None]:
+    """The settings of an explainer as its explanations record them."""
+    return {k: _plain(v) for k, v in explainer.settings.items() if k not in explainer.method.unrecorded}
 
 
 def _plain(setting: Any) -> int | float | str | None:

@@ -15,6 +15,7 @@ from sightline.errors import InputError, MetricError
 from sightline.explainers import Explainer
 from sightline.explainers.masking._options import Options
 from sightline.explanation import Explanation
+from sightline.metrics._again import check_made_by
 from sightline.metrics.metric import Metric, Values, check_settings, find
 from sightline.metrics.session import Session
 from sightline.metrics.trial import Trial
@@ -172,7 +173,8 @@ def evaluate(
         Tidy rows (`.rows()`, `.frame()`), and `print(...)` for a look.
 
     Raises:
-        MetricError: Unknown metric or setting, or one that needs what is not given.
+        MetricError: Unknown metric or setting, one that needs what is not given, or another explainer than the one
+            that made the maps.
         InputError: Another batch, or regions of another shape.
     """
     chosen = asked(metrics)
@@ -186,6 +188,8 @@ def evaluate(
         )
     if boxes is not None and len(boxes) != len(explanation):
         raise InputError(f"boxes must have one entry a row: {len(explanation)}, not {len(boxes)}")
+    if explainer is not None:
+        check_made_by(explainer, explanation)
     trial = Trial(session, explanation, None if regions is None else regions.bool(), boxes, explainer)
     for record, _ in chosen:  # before minutes of work for the others
         if (reason := unmet(trial, record)) is not None:

@@ -16,7 +16,7 @@ from sightline.explainers import Explainer
 from sightline.explainers.masking._options import Options
 from sightline.explanation import Explanation
 from sightline.metrics import _verdicts as verdicts
-from sightline.metrics._again import explain_again
+from sightline.metrics._again import check_made_by, explain_again
 from sightline.metrics._verdicts import Card, Check
 from sightline.metrics.evaluation import asked, judge
 from sightline.metrics.metric import Values
@@ -126,6 +126,8 @@ def trust(
     start = time.perf_counter()
     if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
         raise MetricError(f"samples is a whole number from 1, not {samples!r}")
+    if explainer is not None:
+        check_made_by(explainer, explanation)
     explainer = explainer or bound_as(classifier, explanation)
     options = Options(precision=precision, backend=backend, progress=False)  # type: ignore[arg-type]
     session = Session(classifier, pixels, seed=seed, options=options)

@@ -165,7 +165,8 @@ class _Judging:
         """Seconds an altered image, once the backend is there."""
         session = self.block.session
         assert session is not None  # noqa: S101 - the block has an image
-        row, pixels, count = self.block.targets[0][0], session.pixels[:1], session.asking.chunk
+        row, pixels = self.block.targets[0][0], session.pixels[:1]
+        count = min(session.asking.chunk, max(1, session.asking.expected))  # not more than make the run take a backend
         for _ in range(2):  # the first one converts, checks and warms up
             start = time.perf_counter()
             session.asking.margins([row] * count, count, lambda index: pixels.expand(len(index), -1, -1, -1))
