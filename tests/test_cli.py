@@ -196,7 +196,7 @@ def test_one_run_at_a_time_and_what_a_killed_one_left(run: Run, tmp_path: Path) 
     settings = json.loads((tmp_path / "out" / "explain.json").read_text())["settings"]
     with Folder(tmp_path / "out", settings, {}, overwrite=False):
         assert not left.exists()
-        error_of(run(), "another run is writing to")
+        error_of(run(), "another process is writing to")
     assert run().exit_code == 0
 
 

@@ -163,3 +163,32 @@ def _bytes(count: float) -> str:
             return f"{count:.3g} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def lock(folder: Path) -> BinaryIO | None:
+    """Take a folder for this process alone, until what is returned is closed.
+
+    The system takes the lock back when the process ends, however it ends. None where there are no locks (Windows).
+
+    Raises:
+        StorageError: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    held: BinaryIO | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / ".lock").open("ab")
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as reason:
+        if held is not None:
+            held.close()
+        raise StorageError(f"another process is writing to {folder}; wait for it, or choose another folder") from reason
+    except OSError as reason:
+        if held is None:
+            why = reason.strerror or str(reason)
+            raise StorageError(f"{folder} cannot be written ({why}); choose another folder") from reason
+        # A file system without locks: go on without one.
+    return held

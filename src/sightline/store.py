@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sightline.errors import StorageError
-from sightline.files import atomic_write
+from sightline.files import atomic_write, lock
 
 if TYPE_CHECKING:
     import polars
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "sightline run 1"
 TABLES = ("rows", "curves")
 PENDING, PICTURES = "pending", "thumbs"
-_MANIFEST, _JOURNAL, _LOCK = "manifest.json", "finished.jsonl", ".lock"
+_MANIFEST, _JOURNAL = "manifest.json", "finished.jsonl"
 
 Part = dict[str, Any]
 
@@ -69,7 +69,7 @@ class Run:
 
     def _open(self, grows: Sequence[str], *, overwrite: bool) -> None:
         _check_free(self.path)
-        self._take_lock()
+        self._lock = lock(self.path)
         if overwrite:
             _clear(self.path)
         earlier = read_manifest(self.path) if (self.path / _MANIFEST).exists() else None
@@ -101,26 +101,6 @@ class Run:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    def _take_lock(self) -> None:
-        """A lock that the system takes back when the process ends, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # not there on Windows
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / _LOCK).open("ab")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as reason:
-            raise StorageError(
-                f"another process is writing to {self.path}; wait for it, or choose another folder"
-            ) from reason
-        except OSError as reason:
-            if self._lock is None:
-                why = reason.strerror or str(reason)
-                raise StorageError(f"{self.path} cannot be written ({why}); choose another folder") from reason
-            # A file system without locks: go on without one.
 
     def write_manifest(self) -> None:
         """Write the manifest as it is now."""

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sightline.errors import StorageError
-from sightline.files import atomic_write
+from sightline.files import atomic_write, lock
 
 FORMAT = "sightline explain 1"
 SCORES = ".scores"  # of masked passes, until all photos are finished
-_SETTINGS, _JOURNAL, _TABLE, _LOCK = "explain.json", "finished.jsonl", "explanations.csv", ".lock"
+_SETTINGS, _JOURNAL, _TABLE = "explain.json", "finished.jsonl", "explanations.csv"
 _COLUMNS = (
     "photo",
     "name",
@@ -70,7 +70,7 @@ class Folder:
 
     def _open(self, settings: Mapping[str, Any], about: Mapping[str, Any], *, overwrite: bool) -> None:
         earlier = self._earlier()
-        self._take_lock()
+        self._lock = lock(self.path)
         if earlier is not None and (overwrite or not self._begun()):
             self._clear(earlier)
             earlier = None
@@ -96,26 +96,6 @@ class Folder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-    def _take_lock(self) -> None:
-        """A lock that the system takes back when the process ends, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # not there on Windows
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / _LOCK).open("ab")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as reason:
-            raise StorageError(
-                f"another run is writing to {self.path}; wait for it, or choose another --out"
-            ) from reason
-        except OSError as reason:
-            if self._lock is None:
-                why = reason.strerror or str(reason)
-                raise StorageError(f"{self.path} cannot be written ({why}); choose another --out") from reason
-            # A file system without locks: go on without one.
 
     def _earlier(self) -> dict[str, Any] | None:
         """The settings file of an earlier run, or None in a new or empty folder."""
