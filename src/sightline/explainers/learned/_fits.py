@@ -56,7 +56,7 @@ def _check_outputs(about: Mapping[str, Any], where: str, classifier: Asked) -> N
 def _check_backbone(trained: Mapping[str, Any], where: str, classifier: Classifier, what: str) -> None:
     whole = classifier.original or classifier  # one that stands in for another counts as that one
     weights = trained.get("weights")
-    if weights is not None and weights != whole.fingerprint():
+    if weights is not None and weights != whole.fingerprint() and weights != classifier.fingerprint():
         raise MethodError(
             f"{where} belongs to {trained.get('model')} with the weights {weights}; {what} is "
             f"{type(whole.source).__name__} with the weights {whole.fingerprint()}: load those weights, or {_AGAIN}"
