@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 
 import lightning_fabric  # noqa: F401 - imported before the fork
@@ -27,46 +27,49 @@ SETTINGS = {
     "learning_rate": 1e-2,
     "checkpoint_steps": 2,
     "validation": 0.2,
-    "progress": False,
 }
 
 
-def train(out: Path) -> None:
-    """The training."""
+def train(out: Path, end: int, after: float) -> None:
+    """The training; the process is killed some milliseconds after the bar has moved so many times (0: never)."""
+    moves = 0
+
+    def moved(done: int, total: int) -> None:
+        nonlocal moves
+        moves += 1
+        if moves == end:
+            threading.Timer(after, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
     classifier = sl.Classifier(seeded(ConvNet), size=16, decision="categorical")
-    fit_attention(classifier, images(40), out=out, **SETTINGS)
+    fit_attention(classifier, images(40), out=out, progress=moved, **SETTINGS)
 
 
-def start(out: Path) -> int:
-    """Fork; the child trains and leaves without any clean-up of this process."""
+def start(out: Path, end: int = 0, after: float = 0.0) -> int:
+    """Fork; the child trains and leaves without any clean-up of this process. Returns how it ended."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            train(out)
+            train(out, end, after)
             code = 0
         finally:
             os._exit(code)
-    return child
+    return os.waitpid(child, 0)[1]
 
 
 def main(folder: Path, kills: int) -> None:
     """Kill, go on, and say how often it was killed."""
     torch.set_num_threads(1)
     generator = random.Random(0)
-    begin = time.monotonic()
-    if os.waitpid(start(folder / "whole"), 0)[1] != 0:
+    if start(folder / "whole") != 0:
         sys.exit("the run that nobody kills failed")
-    whole, times = time.monotonic() - begin, 0
-    while True:
-        child = start(folder / "cut")
-        if times < kills:
-            time.sleep(generator.uniform(0.1, 0.6) * whole)
-            os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+    times = 0
+    while times < kills:
+        status = start(folder / "cut", generator.randint(2, 10), generator.uniform(0, 0.03))
         if not os.WIFSIGNALED(status):
             break
         times += 1
+    status = start(folder / "cut")
     if status != 0:
         sys.exit(f"a run that went on failed: {status}")
     print(json.dumps(times))  # noqa: T201 - what the test reads

@@ -46,10 +46,10 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_a_run_killed_at_random_moments_ends_with_the_very_weights_of_one_that_was_not(tmp_path: Path) -> None:
     script = Path(__file__).with_name("killed_training.py")
     found = subprocess.run(
-        [sys.executable, script, tmp_path, "3"], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, script, tmp_path, "4"], capture_output=True, text=True, timeout=240, check=False
     )
     assert found.returncode == 0, found.stderr
-    assert json.loads(found.stdout.splitlines()[-1]) >= 2
+    assert json.loads(found.stdout.splitlines()[-1]) >= 3
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     assert same(
         load_file(tmp_path / "whole/checkpoint.safetensors"), load_file(tmp_path / "cut/checkpoint.safetensors")
@@ -295,3 +295,13 @@ def test_a_run_that_goes_on_without_its_features_says_so(classifier: sl.Classifi
         fit_attention(classifier, images(30), out=tmp_path, **{**settings, "progress": stop})
     with pytest.warns(SightlineWarning, match="goes on with None"):
         fit_attention(classifier, images(30), out=tmp_path, cache=False, **settings)
+
+
+def test_a_warm_start_begins_at_cam(classifier: sl.Classifier, tmp_path: Path) -> None:
+    settings = {**QUICK, "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    found = fit_attention(classifier, images(30), out=tmp_path, warm_start=True, **settings)
+    cam = sl.explain(classifier, images(2), method="cam")
+    ours = sl.explain(classifier, images(2), method="l-cam-fm", weights=found.path)
+    assert torch.allclose(cam.maps, ours.maps, atol=1e-4)
+    with pytest.raises(MethodError, match="only an L-CAM"):
+        fit_attention(classifier, images(30), out=tmp_path / "b", method="tame", warm_start=True, **settings)

@@ -2,6 +2,7 @@
 
 import errno
 import io
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sightline.explainers.learned._attention import attention_for, channel_of
 from sightline.target import Attribute, Category
 from sightline.training.attention import cache as caching
 from sightline.training.attention import fit_attention
-from sightline.training.attention.losses import chosen
+from sightline.training.attention.losses import average_variation, chosen, total_variation
 from sightline.training.attention.masking import Features, Image
 from sightline.training.attention.masks import Masks
 from sightline.training.attention.pictures import Pictures, View, views
@@ -81,7 +82,7 @@ def test_a_step_runs_the_network_once_bare_and_once_masked(make: type) -> None:
         nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU()),
         nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
-    net = nn.Sequential(Noted(body, "body"), Noted(nn.Sequential(head, nn.Linear(8, 4)), "head"))
+    net = nn.Sequential(Noted(body, "body"), Noted(head, "head"))
     classifier = sl.Classifier(net, size=16, decision="categorical")
     masker = Features(classifier, "0") if make is Features else Image(classifier, classifier, ("0",))
     masker.look(images(2))  # what is found out once is found out
@@ -133,15 +134,17 @@ def test_only_the_chosen_maps_are_computed_and_they_are_the_same(kind: str, regu
     layers = {"l-cam-fm": ["relu2"], "tame": ["relu1", "relu2"], "constant": []}[kind]
     attention = attention_for(kind, classifier, layers)
     features = [torch.rand(4, c, s, s) for c, s in ((6, 16), (8, 8))][2 - len(layers) :]
-    channel, sign = torch.tensor([3, 0, 3, 4]), torch.tensor([1.0, -1.0, -1.0, 1.0])
+    channel, sign = torch.tensor([3, 0, 3, 3]), torch.tensor([1.0, -1.0, -1.0, 1.0])
     if kind == "constant":
         nn.init.normal_(attention.c)
     attention.eval()
-    ours = Masks(attention, regularise)(features, channel, sign)
+    a, maps, times = Masks(attention, regularise)(features, channel, sign)
     c = attention(features)
-    theirs = chosen(c.expand(4, *c.shape[1:]), channel, sign, regularise)
-    for one, other in zip(ours, theirs, strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
+    own, every = chosen(c.expand(4, *c.shape[1:]), channel, sign, regularise)
+    assert torch.allclose(a, own, atol=1e-6)
+    assert float(times.sum()) == every.shape[1]
+    for term in (total_variation, partial(average_variation, l4=0.3)):
+        assert torch.allclose(term(maps, times=times), term(every), rtol=1e-5)
 
 
 @pytest.mark.parametrize("directions", ["category", "two", "signed"])

@@ -7,6 +7,7 @@ import torch
 
 from sightline import store
 from sightline.explainers.learned._attention import attention_for
+from sightline.explainers.learned._warm import warm_start
 from sightline.training.attention.job import Job
 from sightline.training.attention.loop import Stepper, optimiser_of
 from sightline.training.attention.masking import Features, Image, private
@@ -42,6 +43,8 @@ def trainer_of(
         attention = attention_for(
             job.method, classifier, job.layers, job.directions, auxiliary=helper, **dict(job.variant)
         )
+    if recipe.warm_start:
+        warm_start(attention, classifier)
     masker: Features | Image
     if job.method == "l-cam-fm":
         masker = Features(classifier, job.layers[0], dropout=recipe.dropout_active)

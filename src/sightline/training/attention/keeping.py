@@ -40,6 +40,7 @@ def kept_features(
     """
     source, first = trainer.source, trainer.fabric.global_rank == 0
     if not trainer.left():
+        trainer.kept = (read_state(trainer.path) or {}).get("cache")
         yield
         return
     mark = _fingerprint(job, trainer)

@@ -101,12 +101,12 @@ class Stepper:
         assert looked is not None  # noqa: S101 - batches without an image are left out before
         labels = None if self.labels is None else self.labels[batch.positions]
         asked = ask(looked.outputs, labels, self.directions, seed)
-        a, maps = self.masks(looked.features, asked.channel, asked.sign)
+        a, maps, times = self.masks(looked.features, asked.channel, asked.sign)
         if not bool(a.detach().isfinite().all()):
             raise NotFiniteError
         with _seeded(seed, a.device) if self.recipe.dropout_active else _nothing():
             outputs = looked.masked(a)
-        terms = terms_of(outputs, asked.y, asked.side, maps, self.lambdas)
+        terms = terms_of(outputs, asked.y, asked.side, maps, self.lambdas, times)
         return Stepped(terms, _probability(looked.outputs, asked), _probability(outputs.detach(), asked), len(a))
 
     def loss(self, found: Stepped) -> Tensor:

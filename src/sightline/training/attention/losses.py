@@ -72,18 +72,25 @@ def cross_entropy(outputs: Tensor, y: Tensor, sign: Tensor | None = None) -> Ten
     return F.softplus(-sign * z).mean()  # = -log sigmoid(sign z), without overflow
 
 
-def average_variation(a: Tensor, l4: float, eps: float = 0.0005) -> Tensor:
-    """AV = mean of (a + 0.0005)^l4 over maps (..., h, w); a scalar."""
-    return torch.exp(l4 * torch.log(a + eps)).mean()  # (a + eps)^l4; the gradient of pow() would take a second power
+def average_variation(a: Tensor, l4: float, eps: float = 0.0005, *, times: Tensor | None = None) -> Tensor:
+    """AV = mean of (a + 0.0005)^l4 over maps (N, m, h, w); a scalar. `times` as for TV."""
+    value = torch.exp(l4 * torch.log(a + eps))  # (a + eps)^l4; the gradient of pow() would take a second power
+    if times is None:
+        return value.mean()
+    return value.mean((0, 2, 3)) @ times / times.sum()
 
 
-def total_variation(a: Tensor, border: float = 0.3) -> Tensor:
-    """TV over maps a (N, m, h, w), m maps for each of N images; a scalar, divided by 2N whatever m is."""
-    down, right = torch.diff(a, dim=-2).square().sum(), torch.diff(a, dim=-1).square().sum()
+def total_variation(a: Tensor, border: float = 0.3, *, times: Tensor | None = None) -> Tensor:
+    """TV over maps a (N, m, h, w), m maps for each of N images; a scalar, divided by 2N whatever m is.
+
+    `times` (m,) says how often each of the m maps counts: labels that a batch has more than once need one map.
+    """
+    down, right = torch.diff(a, dim=-2).square().sum((0, 2, 3)), torch.diff(a, dim=-1).square().sum((0, 2, 3))
     borders = torch.zeros_like(a[0, 0])  # (h, w): on how many of the four borders an element lies
     for edge in (borders[0], borders[-1], borders[:, 0], borders[:, -1]):
         edge += 1
-    return (down + right + border * (borders * a.square()).sum()) / (2 * len(a))
+    each = down + right + border * (borders * a.square()).sum((0, 2, 3))  # (m,)
+    return (each.sum() if times is None else each @ times) / (2 * len(a))
 
 
 def chosen(c: Tensor, channel: Tensor, sign: Tensor, regularise: Regularise) -> tuple[Tensor, Tensor]:
@@ -105,10 +112,12 @@ def chosen(c: Tensor, channel: Tensor, sign: Tensor, regularise: Regularise) -> 
     return torch.diagonal(every, dim1=0, dim2=1).permute(2, 0, 1)[:, None], every
 
 
-def terms_of(outputs: Tensor, y: Tensor, side: Tensor | None, maps: Tensor, lambdas: Lambdas) -> Terms:
+def terms_of(
+    outputs: Tensor, y: Tensor, side: Tensor | None, maps: Tensor, lambdas: Lambdas, times: Tensor | None = None
+) -> Terms:
     """The three terms for the outputs on masked images (N, C) and the maps (N, m, h, w) that are regularised."""
     return Terms(
         ce=cross_entropy(outputs, y, side),
-        av=average_variation(maps, lambdas.l4),
-        tv=total_variation(maps, lambdas.border),
+        av=average_variation(maps, lambdas.l4, times=times),
+        tv=total_variation(maps, lambdas.border, times=times),
     )

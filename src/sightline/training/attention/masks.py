@@ -12,8 +12,9 @@ from sightline.training.attention.losses import Regularise
 class Masks(nn.Module):
     """An attention with the choice of maps, as one module: what a training loop wraps.
 
-    `forward` equals `losses.chosen` on all R maps, at the cost of the N or N x N that are chosen: the last convolution
-    is linear, so the rows of its weight that belong to the batch's labels are enough.
+    `forward` equals `losses.chosen` on all R maps, at the cost of those that are chosen: the last convolution is
+    linear, so the rows of its weight that belong to the batch's labels are enough, and a label that comes several times
+    needs one map, which then counts as often.
     """
 
     attention: Attention
@@ -22,13 +23,25 @@ class Masks(nn.Module):
         super().__init__()
         self.attention, self.regularise = attention, regularise
 
-    def forward(self, features: Sequence[Tensor], channel: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [(N, C_l, h_l, w_l), ...], channels and signs (N,) -> a (N, 1, h, w) and the maps (N, m, h, w)."""
+    def forward(self, features: Sequence[Tensor], channel: Tensor, sign: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The maps of a batch.
+
+        Args:
+            features: [(N, C_l, h_l, w_l), ...].
+            channel: (N,) what explains each image's target.
+            sign: (N,) what it is multiplied by.
+
+        Returns:
+            a (N, 1, h, w) of each image's own target; the maps that AV and TV see, (N, m, h, w); and (m,) how often
+            each of the m counts.
+        """
         N = len(channel)
         if self.regularise == "own":
             terms = [((c, s),) for c, s in zip(channel.tolist(), sign.tolist(), strict=True)]
             own = torch.sigmoid(self.attention.rows(features, range(N), terms).float())[:, None]
-            return own, own
-        c = self.attention(features, channel).float()  # (N, N, h, w): of every image the maps of all labels
-        every = torch.sigmoid(sign.view(1, -1, 1, 1) * c.expand(N, *c.shape[1:]))  # a constant gives one image's
-        return torch.diagonal(every, dim1=0, dim2=1).permute(2, 0, 1)[:, None], every
+            return own, own, own.new_ones(1)
+        labels, which, times = torch.unique(2 * channel + (sign < 0), return_inverse=True, return_counts=True)
+        c = self.attention(features, labels // 2).float()  # (N, m, h, w): of every image the maps of all labels
+        c = c.expand(N, *c.shape[1:])  # a constant gives one image's
+        maps = torch.sigmoid((1 - 2 * (labels % 2)).view(1, -1, 1, 1) * c)
+        return maps[torch.arange(N, device=which.device), which][:, None], maps, times.to(maps)

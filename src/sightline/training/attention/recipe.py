@@ -45,6 +45,7 @@ class Recipe:
         validation: The share of images that choose the epoch, in [0, 0.5]; which is told by their content.
         select: What chooses it: the least loss or average drop on them, or simply the `last` one, as was published.
         patience: Stop when so many epochs in a row brought nothing better; None never does.
+        warm_start: Begin an L-CAM at the classifier's own weights, where its head is linear: at CAM.
         dropout_active: A quirk of the published VGG-16 training: the frozen classifier's dropout stays on.
         unnormalised: A quirk of one published training (ResNet-50, cross-entropy alone): pixels are not normalised.
         seed: Of the initial weights, the order, the augmentation and the attributes drawn.
@@ -80,6 +81,7 @@ class Recipe:
     validation: float = 0.1
     select: Select = "loss"
     patience: int | None = None
+    warm_start: bool = False
     dropout_active: bool = False
     unnormalised: bool = False
     seed: int = 0
