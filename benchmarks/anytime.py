@@ -91,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, required=True)
     parser.add_argument("--photos", type=int, default=100)
+    parser.add_argument("--rise", type=int, help="photographs for RISE, if fewer")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
@@ -99,7 +100,8 @@ def main() -> None:
     pixels = torch.cat([pixels[start::4] for start in (3, 1, 0, 2)])[: given.photos]
     results = {}
     for method in ("score-cam", "rise"):
-        rows = [stops(asked(classifier, method, x[None], given.scores, given.precision)) for x in pixels]
+        some = pixels[: given.rise] if method == "rise" else pixels
+        rows = [stops(asked(classifier, method, x[None], given.scores, given.precision)) for x in some]
         results[method] = np.array(rows)  # (photos, shares, 4)
         for i, share in enumerate(SHARES):
             r = results[method][:, i]
