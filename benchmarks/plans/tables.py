@@ -86,7 +86,7 @@ def _cell(cell: Cell | None, decimals: int) -> str:
         return "-"
     mean = f"{cell.mean:.{decimals}f}"
     mark = " †" if cell.behind else ""
-    ends = "" if math.isnan(cell.low) else f"<br><small>{cell.low:.{decimals}f} to {cell.high:.{decimals}f}</small>"
+    ends = "" if math.isnan(cell.low) else f"<br><small>{cell.low:.{decimals}f}–{cell.high:.{decimals}f}</small>"
     return f"{f'**{mean}**' if cell.best else mean}{mark}{ends}"
 
 
