@@ -89,7 +89,7 @@ def main() -> None:
     for name in given.only:
         path = train(classifier, name, given.out, given.images)
         kind = "learned-constant" if name == "learned-constant" else name.rstrip("*")
-        methods.append({"name": kind, "label": name, "weights": str(path)})
+        methods.append({"name": kind, "label": name.replace("*", " CE alone"), "weights": str(path)})
     learned = [m for m in methods if m["name"] == "learned-constant"]
     found = sl.studies.benchmark(
         {given.model: classifier},
