@@ -102,6 +102,14 @@ def test_controls_stand_in_every_table_and_cannot_be_left_away(photos, tmp_path)
     assert not (tmp_path / "other").exists()
 
 
+def test_labels_that_differ_in_signs_alone_are_different_methods(photos, tmp_path):
+    two = [{"name": "smooth-grad", "samples": n, "label": label} for n, label in ((2, "noisy"), (3, "noisy*"))]
+    found = benchmark(classifier(), photos, out=tmp_path / "run", methods=two, metrics=["sparseness"], **QUIET)
+    one, other = (found.rows().filter(method=name)["value"] for name in ("noisy", "noisy*"))
+    assert len(one) == len(other) == 5
+    assert not one.equals(other)
+
+
 def test_other_image_is_the_map_of_the_next_one(photos, tmp_path):
     clf = classifier()
     found = benchmark(clf, photos, out=tmp_path / "run", metrics=["deletion"], batch=5, **QUIET)

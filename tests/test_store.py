@@ -208,5 +208,13 @@ def test_a_folder_that_cannot_be_written_is_told():
 
 
 def test_labels_become_names_of_files():
-    assert store.slug("rise (masks=500)") == "rise_masks_500"
-    assert store.slug("grad-cam++ @ a/b.c") == "grad-cam++_a_b.c"
+    assert store.slug("grad-cam++") == "grad-cam++"
+    assert store.slug("rise (masks=500)").startswith("rise_masks_500-")
+    assert store.slug("grad-cam++ @ a/b.c").startswith("grad-cam++_a_b.c-")
+
+
+def test_names_of_files_tell_all_labels_apart():
+    labels = ["l-cam", "l-cam*", "l-cam **", "l_cam", "l cam", "x" * 100, "x" * 101, "*", "**"]
+    names = {store.slug(label) for label in labels}
+    assert len(names) == len(labels)
+    assert all(len(name) < 100 and "/" not in name for name in names)

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -222,8 +223,12 @@ def read_table(
 
 
 def slug(text: str) -> str:
-    """A label as part of a file's name: `rise(masks=500)` -> `rise_masks_500`."""
-    return re.sub(r"[^\w.+-]+", "_", text).strip("_")
+    """A label as part of a file's name: `rise` stays, `rise(masks=500)` -> `rise_masks_500-be10a9fc`.
+
+    Labels that are not the same give names that are not the same: what a name cannot hold is told by its CRC-32.
+    """
+    kept = re.sub(r"[^\w.+-]+", "_", text).strip("_")[:80]
+    return kept if kept == text else f"{kept}-{zlib.crc32(text.encode()):08x}"
 
 
 def _check_free(path: Path) -> None:

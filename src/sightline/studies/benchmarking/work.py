@@ -163,7 +163,7 @@ def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], ob
         block: Block | None = None
         pieces = []
         for method in unit.methods:
-            name = f"{unit.name}~{slug(method.label)[:80]}"
+            name = f"{unit.name}~{slug(method.label)}"
             piece = run.piece(name)
             if piece is None:
                 block = block or Block(plan, unit.model, unit.seed, unit.keys, unit.indices, read)
