@@ -14,12 +14,12 @@ from sightline.data.fitting import How
 from sightline.errors import InputError
 from sightline.explainers.masking._options import Options
 from sightline.metrics.faithfulness._curves import Fill
+from sightline.progress import shown
 from sightline.studies.confusions import tables
 from sightline.studies.confusions.estimate import estimate
 from sightline.studies.confusions.kinds import KINDS
 from sightline.studies.confusions.plan import Plan, Thresholds, records_of
 from sightline.studies.confusions.work import labelled, units, work
-from sightline.studies.progress import shown
 
 if TYPE_CHECKING:
     import polars

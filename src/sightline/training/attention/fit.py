@@ -18,6 +18,7 @@ from sightline.errors import MissingExtraError, StorageError
 from sightline.explainers.learned._attention import Kind
 from sightline.explainers.learned._file import Learned, load
 from sightline.explainers.masking._progress import deferred_interrupt
+from sightline.progress import shown
 from sightline.training.attention import cache as caching
 from sightline.training.attention.build import trainer_of
 from sightline.training.attention.choice import best_of
@@ -25,7 +26,6 @@ from sightline.training.attention.job import Job, job_of
 from sightline.training.attention.keeping import Announce, kept_features
 from sightline.training.attention.recipe import Recipe
 from sightline.training.attention.run import BEST, STUDY, Trainer, check_same, clear
-from sightline.training.attention.shown import shown
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sightline.errors import InputError, SightlineWarning, StorageError
+from sightline.progress import shown
 from sightline.training.attention import cache as caching
 from sightline.training.attention.cache import Cache, Fits, Shapes
 from sightline.training.attention.checkpoint import read_state
@@ -18,7 +19,6 @@ from sightline.training.attention.loop import Stepper
 from sightline.training.attention.masking import Features
 from sightline.training.attention.pictures import CENTRE
 from sightline.training.attention.run import Trainer
-from sightline.training.attention.shown import shown
 
 Announce = Callable[[str], object]
 FOLDER = "cache"
