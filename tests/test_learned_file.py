@@ -276,3 +276,18 @@ def test_a_manifest_says_what_it_belongs_to() -> None:
     assert str(learned).startswith("unsaved tame (weights ")
     with pytest.raises(LayerError):
         drawn("l-cam-fm", classifier, layers=("nothing",))
+
+
+def test_what_is_trained_again_is_trained_for_each_normalisation() -> None:
+    net, seen = seeded(ConvNet), list[sl.Classifier]()
+
+    def fit(classifier: Any) -> Learned:
+        seen.append(classifier)
+        return drawn("l-cam-fm", classifier)
+
+    weights = Retrained(fit)
+    for mean in (None, [0.4], [0.5], [0.4]):
+        std = None if mean is None else [0.3]
+        classifier = sl.Classifier(net, mean=mean, std=std, size=16)
+        sl.explain(classifier, images(1), method="l-cam-fm", weights=weights)
+    assert len(seen) == 3

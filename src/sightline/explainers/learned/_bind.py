@@ -1,5 +1,6 @@
 """Weights bound to a classifier: read, checked, and copied, before any image is asked about."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ class Retrained:
     """Weights that are trained for whatever network is explained: `weights=Retrained(fit)`.
 
     With it `parameter-randomisation` trains the attention again beside each randomised network, where plain weights
-    are kept as they are. Each network (by the fingerprint of its weights) is trained for once.
+    are kept as they are. Each network (by its weights, normalisation and labels) is trained for once.
 
     Args:
         fit: Takes the classifier, returns a `Learned` or the path of one.
@@ -38,11 +39,18 @@ class Retrained:
         """The attention for a classifier, trained at the first call."""
         with self._lock:
             # A black box has no fingerprint; it is kept, so that no other object can take its identity.
-            key = classifier.fingerprint() if isinstance(classifier, Classifier) else classifier
+            key = _identity(classifier) if isinstance(classifier, Classifier) else classifier
             if key not in self._found:
                 made = self.fit(classifier)
                 self._found[key] = made if isinstance(made, Learned) else load(made, classifier)
             return self._found[key]
+
+
+def _identity(classifier: Classifier) -> str:
+    """What `check_fit` tells classifiers apart by."""
+    told = classifier.describe()
+    parts = [told[name] for name in ("weights", "decision", "outputs", "mean", "std")]
+    return json.dumps([*parts, list(classifier.labels)])
 
 
 @dataclass(frozen=True, eq=False)
