@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -51,3 +52,19 @@ def drive(tmp_path, page, script):
     assert held, (console, result.stderr[-500:])
     found = json.loads(held.group(1).replace("&quot;", '"').replace("&amp;", "&").replace("&lt;", "<"))
     return found["found"], found["fetched"], console
+
+
+def looks_right(tmp_path, page, width, scheme):
+    """A page in the dark (0) or the light (1) scheme: no complaint, the right ground, nothing over the right edge."""
+    shot = tmp_path / "shot.png"
+    colours = f"--blink-settings=preferredColorScheme={scheme}"
+    result = browse(tmp_path, f"--window-size={width},3000", f"--screenshot={shot}", colours, page.as_uri())
+    if not shot.exists():
+        pytest.skip(f"chromium takes no pictures on this machine: {result.stderr[-300:]}")
+    assert "CONSOLE" not in result.stderr, result.stderr
+    picture = Image.open(shot).convert("RGB")
+    corner = sum(picture.getpixel((2, 2))) / 3
+    assert (corner < 60) if scheme == 0 else (corner > 220)
+    edge = picture.crop((width - 3, 0, width, picture.height)).getcolors()
+    assert edge is not None
+    assert len(edge) == 1, "something reaches over the right edge"

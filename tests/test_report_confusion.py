@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
-from browser import browse, drive, needed
+from browser import drive, looks_right, needed
 from confusions import CASES, NAMES, OBJECT, classifier, drawn
 from sightline.cli import app
 from sightline.data.annotations import Record
@@ -182,18 +181,7 @@ def test_what_cannot_be_asked_is_said(place, words, text):
 @needed
 @pytest.mark.parametrize(("width", "scheme"), [(400, 0), (1400, 1)], ids=["narrow-dark", "wide-light"])
 def test_a_browser_shows_it(page, tmp_path, width, scheme):
-    shot = tmp_path / "shot.png"
-    colours = f"--blink-settings=preferredColorScheme={scheme}"
-    result = browse(tmp_path, f"--window-size={width},3000", f"--screenshot={shot}", colours, page.as_uri())
-    if not shot.exists():
-        pytest.skip(f"chromium takes no pictures on this machine: {result.stderr[-300:]}")
-    assert "CONSOLE" not in result.stderr, result.stderr
-    picture = Image.open(shot).convert("RGB")
-    corner = sum(picture.getpixel((2, 2))) / 3
-    assert (corner < 60) if scheme == 0 else (corner > 220)
-    edge = picture.crop((width - 3, 0, width, picture.height)).getcolors()
-    assert edge is not None
-    assert len(edge) == 1, "something reaches over the right edge"
+    looks_right(tmp_path, page, width, scheme)
 
 
 @needed

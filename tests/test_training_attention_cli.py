@@ -79,6 +79,13 @@ def test_the_page_holds_every_epoch_and_opens_alone(place: Path) -> None:
         Report.of(place / "other")
 
 
+def test_the_page_of_one_epoch_shows_its_points(place: Path) -> None:
+    shell(*TYPED, "--out", "run", "--set", "epochs=1")
+    text = (place / "run/report.html").read_text()
+    assert text.count('<span class="point') >= 2
+    assert '<path class="line"' not in text
+
+
 def test_labels_come_from_folders_and_are_checked_against_the_head(place: Path) -> None:
     labelled = ("train", "attention", "--classes", "photos", *TYPED[3:], "--set", "targets=label")
     shell(*labelled, "--out", "run")

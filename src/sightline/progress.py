@@ -1,23 +1,30 @@
-"""How long work shows that it goes on."""
+"""How long work shows that it goes on, and Ctrl-C that waits for the end of a step."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def shown(
-    total: int, show: bool | Callable[[int, int], None] | None, what: str, unit: str
+    total: int,
+    show: bool | Callable[[int, int], None] | None,
+    what: str,
+    unit: str,
+    *,
+    delay: float = 0.0,
+    leave: bool = True,
 ) -> Iterator[Callable[[int], object]]:
-    """A progress bar, or calls of `show(done, total)`.
+    """A progress bar with the time left, or calls of `show(done, total)`; yields what to call with what was just done.
 
     Args:
         total: How much there is to do.
         show: Whether to draw a bar, or what to call; None looks whether there is a terminal.
         what: Stands before the bar.
         unit: What is counted.
-
-    Yields:
-        What to call with how much was just done.
+        delay: Seconds from which on the bar appears, where nobody said that it should.
+        leave: Whether the bar stays when all is done.
     """
     from tqdm import tqdm
 
@@ -31,6 +38,28 @@ def shown(
 
         yield add
         return
-    disable = None if show is None else not show
-    with tqdm(total=total, desc=what, unit=unit, disable=disable or total == 0) as bar:
+    disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
+    wait = delay if show is None else 0.0
+    with tqdm(total=total, desc=what, unit=unit, delay=wait, leave=leave, disable=disable or total == 0) as bar:
         yield bar.update
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is noted instead of raised, so that a step is never cut in two; only in the main thread."""
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -28,7 +28,7 @@ __all__ = ["images_of", "limits_of", "named", "settings_of", "short", "work"]
 _SHOWN = 10
 
 
-def named(model: str) -> str:
+def named(model: str | None) -> str:
     """The model that was typed.
 
     Raises:

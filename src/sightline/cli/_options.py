@@ -39,6 +39,10 @@ def sides(text: str | None) -> int | tuple[int, int] | None:
 
 
 Model = Annotated[str, typer.Option("--model", "-m", help=_MODEL, rich_help_panel=MODEL_PANEL)]
+ModelAsExplained = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="As for `sightline explain`.", rich_help_panel=MODEL_PANEL),
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 Weights = Annotated[
     str | None,
@@ -125,6 +129,10 @@ Fit = Annotated[
         "Example: --fit squash",
         rich_help_panel=IMAGE_PANEL,
     ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Take the first N images. Example: --limit 100", rich_help_panel=IMAGE_PANEL),
 ]
 Batch = Annotated[
     int,

@@ -55,10 +55,7 @@ def bench(
             rich_help_panel=options.IMAGE_PANEL,
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="As for `sightline explain`.", rich_help_panel=options.MODEL_PANEL),
-    ] = None,
+    model: options.ModelAsExplained = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
     decision: options.Decision = None,
@@ -68,10 +65,7 @@ def bench(
     precision: options.Precision = "float32",
     device: options.Device = "auto",
     fit: options.Fit = "crop",
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Take the first N images. Example: --limit 100", rich_help_panel=options.IMAGE_PANEL),
-    ] = None,
+    limit: options.Limit = None,
     batch: Annotated[
         int,
         typer.Option(min=2, help="Images a block. Example: --batch 4", rich_help_panel=options.IMAGE_PANEL),

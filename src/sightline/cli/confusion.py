@@ -28,10 +28,7 @@ def confusion(
         Path | None,
         typer.Argument(metavar="[FOLDER]", help="A folder with a folder for each class, named like the labels."),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="As for `sightline explain`.", rich_help_panel=options.MODEL_PANEL),
-    ] = "",
+    model: options.ModelAsExplained = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
     mean: options.Mean = None,
@@ -66,10 +63,7 @@ def confusion(
         ),
     ] = None,
     fit: options.Fit = "crop",
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Take the first N images. Example: --limit 100", rich_help_panel=options.IMAGE_PANEL),
-    ] = None,
+    limit: options.Limit = None,
     batch: options.Batch = 32,
     method: Annotated[
         str,
@@ -129,7 +123,7 @@ def confusion(
         _confusion.images_of(classifier, photos, table, wnids, boxes, limit),
         classifier,
         out,
-        name=_confusion.short(model),
+        name=_confusion.short(_confusion.named(model)),
         method=method,
         settings=_confusion.settings_of(set_ or [], method),
         layer=layer or None,

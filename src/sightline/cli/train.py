@@ -60,10 +60,7 @@ def attention(
             rich_help_panel=options.IMAGE_PANEL,
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="As for `sightline explain`.", rich_help_panel=options.MODEL_PANEL),
-    ] = None,
+    model: options.ModelAsExplained = None,
     weights: options.Weights = None,
     labels: options.Labels = None,
     decision: options.Decision = None,

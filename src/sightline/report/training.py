@@ -196,7 +196,8 @@ def _curves(rows: Sequence[Row]) -> Charts:
         values = [y for one in series for y in one.y if math.isfinite(y)] or [0.0]
         room = 0.06 * (max(values) - min(values)) or 0.1 * abs(max(values)) or 0.1
         ends = "; ".join(f"{one.name}: {one.y[0]:.4g} to {one.y[-1]:.4g}" for one in series)
-        low = min(epochs)
+        alone = len(rows) == 1  # a line through one point would not be seen
+        low = min(epochs) - 0.5 * alone
         charts.append(
             Chart(
                 title=f"{label}: {words}",
@@ -204,6 +205,7 @@ def _curves(rows: Sequence[Row]) -> Charts:
                 x=Axis(label="epoch", low=low, high=max(max(epochs), low + 1)),
                 y=Axis(label=label, low=min(values) - room, high=max(values) + room),
                 series=series,
+                form="points" if alone else "lines",
             )
         )
     return Charts(items=charts)

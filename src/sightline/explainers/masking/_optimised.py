@@ -11,8 +11,9 @@ from sightline import target as targets
 from sightline.explainers.masking._engine import Engine
 from sightline.explainers.masking._masker import Masker
 from sightline.explainers.masking._memory import halved, release
-from sightline.explainers.masking._progress import deferred_interrupt, shown
+from sightline.explainers.masking._progress import shown
 from sightline.explainers.question import Estimate, Probed
+from sightline.progress import deferred_interrupt
 
 _ROWS = 4  # at once, unless the caller says otherwise: each of them keeps the graph of a whole forward pass
 _WARM = 3  # steps from which an estimate is made; the first one is left out

@@ -96,7 +96,7 @@ def units(plan: Plan, run: Run) -> list[Unit]:
     """
     keys, sizes = names_of(plan.records, plan.root)
     place = {key: i for i, key in enumerate(keys)}
-    numbers = _numbers(run, keys, place, sizes)
+    numbers = numbers_of(run, keys, place, sizes)
     found = []
     for model in plan.models:
         for seed in plan.seeds:
@@ -117,7 +117,7 @@ def units(plan: Plan, run: Run) -> list[Unit]:
     return found
 
 
-def _numbers(run: Run, keys: Sequence[str], place: dict[str, int], sizes: Sequence[int]) -> dict[str, int]:
+def numbers_of(run: Run, keys: Sequence[str], place: dict[str, int], sizes: Sequence[int]) -> dict[str, int]:
     """Image -> its number in the run; images of earlier runs keep theirs."""
     numbers: dict[str, int] = {}
     for part in run.parts:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from sightline.data._ahead import read_ahead
 from sightline.data.annotations.record import Record, Sample
-from sightline.errors import SightlineError, StorageError
+from sightline.errors import SightlineError
 from sightline.explainers.question import generator_for
 from sightline.explanation import Explanation
 from sightline.metrics.session import Session
 from sightline.store import Run
 from sightline.studies.benchmarking import pictures
-from sightline.studies.benchmarking.work import names_of
+from sightline.studies.benchmarking.work import names_of, numbers_of
 from sightline.studies.confusions.classes import unlike
 from sightline.studies.confusions.measures import ROLES, measure
 from sightline.studies.confusions.plan import Plan
@@ -71,22 +71,13 @@ def units(plan: Plan, run: Run) -> list[Unit]:
     """
     keys, sizes = names_of(plan.records, plan.root)
     place = {key: i for i, key in enumerate(keys)}
-    number: dict[str, int] = {}
-    for part in run.parts:
-        for key, index, stamp in zip(part["images"], part["indices"], part["stamps"], strict=True):
-            if key not in place:
-                raise StorageError(
-                    f"{run.path} has rows of {key}, which is not asked: name it too, or choose another folder"
-                )
-            if sizes[place[key]] != stamp:
-                raise StorageError(f"{key} has changed since {run.path} was begun; choose another folder")
-            number[key] = index
-    left = [key for key in keys if key not in number]
-    following = max(number.values(), default=-1) + 1
+    numbers = numbers_of(run, keys, place, sizes)
+    done = {key for part in run.parts for key in part["images"]}
+    left = [key for key in keys if key not in done]
     found = []
     for start in range(0, len(left), plan.batch):
         images = tuple(left[start : start + plan.batch])
-        indices = tuple(range(following + start, following + start + len(images)))
+        indices = tuple(numbers[key] for key in images)
         content = hashlib.sha256("\0".join(images).encode()).hexdigest()[:12]
         name = f"{indices[0]:07d}-{content}"
         where = tuple(place[key] for key in images)

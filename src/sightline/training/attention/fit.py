@@ -17,8 +17,7 @@ from sightline.classifier import BlackBox, Classifier
 from sightline.errors import MissingExtraError, StorageError
 from sightline.explainers.learned._attention import Kind
 from sightline.explainers.learned._file import Learned, load
-from sightline.explainers.masking._progress import deferred_interrupt
-from sightline.progress import shown
+from sightline.progress import deferred_interrupt, shown
 from sightline.training.attention import cache as caching
 from sightline.training.attention.build import trainer_of
 from sightline.training.attention.choice import best_of
