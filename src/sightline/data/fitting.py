@@ -72,6 +72,18 @@ class Placement:
         placed = torch.minimum(((boxes.double().reshape(-1, 4) - low) * scale + shift).clamp(min=0), most)
         return placed[(placed[:, 2] > placed[:, 0]) & (placed[:, 3] > placed[:, 1])]
 
+    def points(self, points: Tensor) -> Tensor:
+        """Fit points (..., 2) x, y in pixels of the image, where 0, 0 is the centre of the top left pixel.
+
+        Returns:
+            (..., 2) float64 in pixels of the input, counted alike. Points that are cut off stay, outside of the input.
+        """
+        left, top, right, bottom = self.used
+        scale = torch.tensor([self.resized[1] / (right - left), self.resized[0] / (bottom - top)], dtype=torch.float64)
+        low = torch.tensor([left, top], dtype=torch.float64)
+        shift = torch.tensor([self.offset[1], self.offset[0]], dtype=torch.float64)
+        return (points.double() + 0.5 - low) * scale + shift - 0.5
+
 
 def placement(
     image: tuple[int, int], size: Size, *, how: How = "crop", box: Box | None = None, crop: float = 224 / 256

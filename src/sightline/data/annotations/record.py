@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -24,12 +24,42 @@ class Sample(NamedTuple):
         boxes: (k, 4) left, top, right, bottom in pixels of the input; none where the record has none.
         region: (H, W) bool: the mask; without one the boxes; all False where the record has neither.
         record: Where it comes from.
+        landmarks: (k, 2) float64 x, y in pixels of the input, where 0, 0 is the centre of the top left one; (0, 2)
+            where the record has none. They may lie outside of the input.
+        masks: (H, W) bool by the name of a region: the record's `masks`, fitted.
     """
 
     pixels: Tensor
     boxes: Tensor
     region: Tensor
     record: "Record"
+    landmarks: Tensor
+    masks: Mapping[str, Tensor]
+
+
+class Place(Protocol):
+    """How an image becomes a network's input: one geometry for pixels, boxes, points and masks."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the input."""
+        ...
+
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """Bring (1, 3, H, W) in [0, 1] to (1, 3, height, width)."""
+        ...
+
+    def boxes(self, boxes: Tensor) -> Tensor:
+        """Bring boxes (k, 4) along."""
+        ...
+
+    def points(self, points: Tensor) -> Tensor:
+        """Bring points (k, 2) along."""
+        ...
+
+    def mask(self, mask: Tensor) -> Tensor:
+        """Bring a mask (H, W) bool along."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +72,14 @@ class Record:
         name: The name of its class.
         boxes: (k, 4) left, top, right, bottom in pixels of the file, as edges; None where there are no boxes.
         mask: `mask.pixels(height, width)` gives (H, W) bool; None where there is none.
-        attributes: Further labels by name.
+        attributes: Further labels by name: 1 for yes and 0 for no; what is unknown is absent.
         size: (height, width) of the image for which it was annotated, where the annotation says so.
         member: Where the image lies in an archive; `path` then names it and is no file.
+        landmarks: (k, 2) x, y in pixels of the file, where 0, 0 is the centre of the top left one; None where there are
+            none. Of a face five, in CelebA's order: left eye, right eye, nose, left and right corner of the mouth, as
+            seen in the image.
+        groups: Names of the groups to which the image belongs, by column (`{"light": "indoors"}`).
+        masks: Masks of named regions, such as those of attributes.
     """
 
     path: Path
@@ -55,24 +90,40 @@ class Record:
     attributes: Mapping[str, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     member: Member | None = None
+    landmarks: Tensor | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    masks: Mapping[str, Shape] = field(default_factory=dict)
 
     def load(self, size: Size, *, how: How = "crop", box: Box | None = None, crop: float = 224 / 256) -> Sample:
-        """Read the image and fit it with its boxes and its mask; settings as in `sightline.data.images.fit`.
+        """Read the image and fit it with its annotation; settings as in `sightline.data.images.fit`.
 
         Raises:
-            InputError: The image or the mask cannot be read, or was annotated at another size; the text names it.
+            InputError: The image or a mask cannot be read, or was annotated at another size; the text names it.
+        """
+        return self.through(lambda here: placement(here, size, how=how, box=box, crop=crop))
+
+    def through(self, place: Callable[[tuple[int, int]], Place]) -> Sample:
+        """Read the image and bring it with its annotation to where a geometry puts it.
+
+        Args:
+            place: Gives the geometry for an image of (height, width).
+
+        Raises:
+            InputError: As in `load`.
         """
         pixels = read_image(self.path, data=self.member.read() if self.member else None)
         here = (pixels.shape[1], pixels.shape[2])
         if self.size not in (None, here):
             raise InputError(f"{self.path}: is {_spoken(here)}, but its annotation is for {_spoken(self.size)}")
-        place = placement(here, size, how=how, box=box, crop=crop)
-        boxes = place.boxes(torch.empty(0, 4) if self.boxes is None else self.boxes)
+        there = place(here)
+        boxes = there.boxes(torch.empty(0, 4) if self.boxes is None else self.boxes)
+        points = there.points(torch.empty(0, 2) if self.landmarks is None else self.landmarks)
         try:
-            region = painted(boxes, place.size) if self.mask is None else place.mask(self.mask.pixels(*here))
+            region = painted(boxes, there.size) if self.mask is None else there.mask(self.mask.pixels(*here))
+            masks = {name: there.mask(shape.pixels(*here)) for name, shape in self.masks.items()}
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from error
-        return Sample(place.pixels(pixels[None])[0], boxes, region, self)
+        return Sample(there.pixels(pixels[None])[0], boxes, region, self, points, masks)
 
 
 def _spoken(size: tuple[int, int] | None) -> str:
