@@ -1,0 +1,114 @@
+"""Findings in plain words: for people who decide about a classifier, not for those who built it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.studies.statistics import wilson
+
+Line = Mapping[str, Any]
+
+
+def named(attribute: str) -> str:
+    """`Wearing_Hat` -> “Wearing Hat”."""
+    return f"“{attribute.replace('_', ' ')}”"
+
+
+def percent(share: float) -> str:
+    """0.384 -> `38 %`; small shares keep a digit after the point."""
+    value = 100 * share
+    if value == 0 or abs(value) >= 9.95:
+        return f"{value:.0f} %".replace("-0 %", "0 %")
+    text = f"{value:.1f}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """` [31, 46]` in per cent; nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    return f" [{percent(low).removesuffix(' %')}, {percent(high).removesuffix(' %')}]"
+
+
+def _rate(line: Line, name: str) -> str:
+    return percent(line[name]) + between(line.get(f"{name}_low"), line.get(f"{name}_high"))
+
+
+def unequal_errors(line: Line, *, rare: bool) -> str:
+    """What share of either side the classifier gets wrong."""
+    name, P, N = named(line["attribute"]), line["positives"], line["negatives"]
+    yes = f"Of the {P:,} images with {name}, the classifier misses {_rate(line, 'FNR')}"
+    no = f"of the {N:,} without, it wrongly says yes to {_rate(line, 'FPR')}"
+    if not rare:
+        return f"{yes}; {no}."
+    if line["minority"] == "yes":
+        return f"{yes}; {no}. The rarer side bears the errors."
+    first = f"Of the {N:,} images without {name}, the classifier wrongly says yes to {_rate(line, 'FPR')}"
+    return f"{first}; of the {P:,} with it, it misses {_rate(line, 'FNR')}. The rarer side bears the errors."
+
+
+def constant_share(line: Line, kind: str) -> str:
+    """How much of a side's decisions no image has a part in."""
+    name, side, n = named(line["attribute"]), line["side"], line["n"]
+    constant = 1 - line["share_own"]
+    ends = between(1 - line["share_own_high"], 1 - line["share_own_low"])
+    start = f"When the classifier says {side} to {name} ({n:,} images), {percent(constant)}{ends} of the decision"
+    where = (
+        "is the same for every image: a fixed bias of the network"
+        if kind == "bias-decides"
+        else "is the same for every image: features that fire on all of them"
+    )
+    own = f"{percent(line['share_own'])} come from the image at hand"
+    if line["share_own"] <= 0:
+        own = "what the images show speaks, on average, for the other answer"
+    return f"{start} {where}. Only {own}." if line["share_own"] > 0 else f"{start} {where}; {own}."
+
+
+def outside(yes: Line) -> str:
+    """Where the evidence for yes lies."""
+    name = named(yes["attribute"])
+    return (
+        f"When the classifier says yes to {name} ({yes['n']:,} images), {_rate(yes, 'pe')} of the evidence lies where "
+        f"{name} is to be seen; a map without any information would have {percent(yes['chance'])} there. It looks "
+        "elsewhere, so something else than the attribute may decide."
+    )
+
+
+def without(few: Line, many: Line) -> str:
+    """What the two sides rest on."""
+    name = named(many["attribute"])
+    said = f"says {many['side']} to {name}"
+    empty = many.get("empty_rate") or 0.0
+    blank = f" {percent(empty)} of these maps are empty." if empty >= 0.05 else ""
+    return (
+        f"When the classifier {said} ({many['n']:,} images), the usual answer, {_rate(many, 'pe')} of the evidence "
+        f"lies in the region that matters, no more than chance ({percent(many['chance'])}); when it says "
+        f"{few['side']}, {_rate(few, 'pe')}.{blank} The usual answer does not rest on the region."
+    )
+
+
+def unconfirmed(yes: Line, edit: Line) -> str:
+    """Maps and intervention disagree."""
+    name = named(yes["attribute"])
+    return (
+        f"The maps of {name} point at its region ({percent(yes['pe'])} of the evidence, chance "
+        f"{percent(yes['chance'])}), but changing the region ({edit['edit']}, {edit['n']:,} images) moves the decision "
+        f"by {percent(edit['effect_region'])}, and the same change elsewhere by {percent(edit['effect_control'])}. The "
+        "maps are not to be relied on here."
+    )
+
+
+def worst_group(attribute: str, side: str, group: str, own: tuple[int, int], rest: tuple[int, int]) -> str:
+    """How much worse a group is served than the others: (wrong, images) of either."""
+    name, spoken = named(attribute), group.replace("_", " ")
+    what = f"with {name}, the classifier misses" if side == "yes" else f"without {name}, it wrongly says yes to"
+    first, second = (f"{percent(k / n)}{between(*wilson(k, n))}" for k, n in (own, rest))
+    start = f"Of the {own[1]:,} images of the group {spoken} {what} {first}"
+    return f"{start}; of the {rest[1]:,} other such images, {second}."
+
+
+VERDICTS = {
+    True: "An intervention confirms it: changing the region changes the decision no more than changing something else.",
+    False: "An intervention contradicts it: changing the region changes the decision more than changing something "
+    "else. Look at the images before you act.",
+}
+"""What is said of a finding in the maps after the intervention."""
