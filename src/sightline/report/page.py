@@ -18,7 +18,28 @@ from sightline import picture
 from sightline.errors import InputError
 from sightline.files import atomic_write
 from sightline.picture import Picture
+from sightline.report.cells import Bar, Cell, Estimate, Stack
 from sightline.report.chart import Charts
+
+__all__ = [
+    "Bar",
+    "Block",
+    "Callout",
+    "Charts",
+    "Choice",
+    "Code",
+    "Estimate",
+    "Figure",
+    "Figures",
+    "Legend",
+    "Page",
+    "Section",
+    "Stack",
+    "Table",
+    "Text",
+    "render_page",
+    "write_page",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,61 +124,19 @@ class Legend:
         return Figure(picture=self.picture, alt=f"Colour scale: {'; '.join(self.labels)}", format="png")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A cell of a table: a share in [0, 1] as a bar, with its text."""
-
-    share: float
-    text: str
-
-    @property
-    def percent(self) -> str:
-        """The length of the bar."""
-        return f"{100 * min(max(self.share, 0.0), 1.0):.1f}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A cell of a table: a mean with its interval as a bar on the scale of its column.
-
-    Attributes:
-        text: The mean.
-        value: What the column is sorted by.
-        mean: Position of the mean on the column's scale, in [0, 1].
-        low: Position of the interval's lower end.
-        high: Position of its upper end.
-        detail: Interval and counts in words, for those who point at the cell or have it read to them.
-        note: A small line below: what must not be missed.
-        best: Whether it is the best of its column; bold.
-    """
-
-    text: str
-    value: float
-    mean: float
-    low: float
-    high: float
-    detail: str
-    note: str = ""
-    best: bool = False
-
-    @property
-    def style(self) -> str:
-        """Where bar and tick lie."""
-        low, mean, high = (100 * min(max(part, 0.0), 1.0) for part in (self.low, self.mean, self.high))
-        return f"--low: {low:.1f}%; --wide: {high - low:.1f}%; --mean: {mean:.1f}%"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table; the first cell of each row is its heading.
 
     Attributes:
         columns: Titles.
-        rows: As many cells a row as there are titles: text, a `Bar`, or an `Estimate`.
+        rows: As many cells a row as there are titles: text, a `Bar`, an `Estimate`, or a `Stack`.
         caption: What the table says.
         note: The protocol, small, below.
         text_columns: Positions of columns that hold words, aligned to the left; the first always does.
         controls: Positions of rows that are controls, set apart.
+        dimmed: Positions of rows that rest on too little to be judged by; grey.
+        swatches: Names of the parts of the `Stack` cells, told above the table by their colours.
         sort: For each column what a first press on its title puts on top: `words` (from A), `up` (the greatest), `down`
             (the least); empty for a table that cannot be sorted.
         keys: For each row a name that is picked by pressing its heading, here and in charts; empty for none.
@@ -165,11 +144,13 @@ class Table:
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | Bar | Estimate]]
+    rows: Sequence[Sequence[Cell]]
     caption: str
     note: str = ""
     text_columns: Sequence[int] = ()
     controls: Sequence[int] = ()
+    dimmed: Sequence[int] = ()
+    swatches: Sequence[str] = ()
     sort: Sequence[str] = ()
     keys: Sequence[str] = ()
     picked: Sequence[str] = ()
@@ -295,6 +276,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["prose"] = _prose
     environment.tests["bar"] = lambda cell: isinstance(cell, Bar)
     environment.tests["estimate"] = lambda cell: isinstance(cell, Estimate)
+    environment.tests["stack"] = lambda cell: isinstance(cell, Stack)
     return environment
 
 
