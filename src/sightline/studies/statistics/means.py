@@ -212,7 +212,7 @@ def _corrected(found: Sums, draws: Array, level: float) -> Array:
     return ends
 
 
-def wilson(successes: int, trials: int, *, level: float = LEVEL) -> tuple[float, float]:
+def wilson(successes: float, trials: int, *, level: float = LEVEL) -> tuple[float, float]:
     """Wilson's interval of a rate k / n: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
 
     Wilson, Probable inference, the law of succession, and statistical inference (1927).

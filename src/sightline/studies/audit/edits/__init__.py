@@ -1,0 +1,88 @@
+"""Edits: images changed with a declared intention, and controls of the same area, to test what maps only suggest.
+
+A region that is blamed should matter more than as much of the image elsewhere. Each edit of a region therefore comes
+with the same edit at other places, drawn by the image's content; an edit without room for a control is refused, for
+without one "the region matters" cannot be told from "anything here matters" (Li et al. 2024, arXiv 2406.13316, give the
+protocol of matched pairs; Balakrishnan et al. 2020, arXiv 2007.06570, that of transects).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sightline.errors import InputError
+from sightline.studies.audit.edits.base import Block, Case, Direction, Edit, Refusal, everything, find
+from sightline.studies.audit.edits.blur import Blur
+from sightline.studies.audit.edits.counterfactual import Counterfactual, Cue
+from sightline.studies.audit.edits.engine import CONTROLS, SCHEMA, edited
+from sightline.studies.audit.edits.hottest import Hottest
+from sightline.studies.audit.edits.occlude import Occlude
+from sightline.studies.audit.edits.pairs import Pairs, read_pairs
+from sightline.studies.audit.edits.paste import Paste
+from sightline.studies.audit.edits.reveal import Reveal
+from sightline.studies.audit.edits.swap import Swap
+from sightline.studies.audit.edits.table import interventions
+
+__all__ = [
+    "CONTROLS",
+    "SCHEMA",
+    "Block",
+    "Blur",
+    "Case",
+    "Counterfactual",
+    "Cue",
+    "Direction",
+    "Edit",
+    "Hottest",
+    "Occlude",
+    "Pairs",
+    "Paste",
+    "Refusal",
+    "Reveal",
+    "Swap",
+    "described",
+    "edited",
+    "everything",
+    "find",
+    "interventions",
+    "read_pairs",
+    "resolved",
+    "rows",
+]
+
+
+def resolved(edits: Sequence[str | Edit] | None, plan: Any) -> tuple[Edit, ...]:
+    """Edits bound to a study.
+
+    Args:
+        edits: Names, or edits with settings.
+        plan: The study.
+
+    Raises:
+        InputError: An unknown name, one that needs settings, two that would share their lines of the table, or what an
+            edit needs is missing.
+    """
+    found: list[Edit] = []
+    for one in (edits,) if isinstance(edits, str | Edit) else edits or ():
+        if isinstance(one, Edit):
+            made = one
+        else:
+            kind = find(one)
+            if kind in (Paste, Pairs):
+                call = "Paste(patch=..., at=...)" if kind is Paste else "read_pairs(table)"
+                raise InputError(f"the edit {one!r} needs {kind.needs}: give sightline.studies.audit.edits.{call}")
+            made = kind()
+        found.append(made)
+    titles = [edit.title for edit in found]
+    if twice := sorted({title for title in titles if titles.count(title) > 1}):
+        raise InputError(f"the edit {twice[0]!r} is asked twice; a table has one setting of it, so audit twice")
+    return tuple(edit.bound(plan) for edit in found)
+
+
+def described(edits: Sequence[Edit]) -> list[dict[str, Any]]:
+    """What the manifest says of edits."""
+    return [{**edit.described(), "controls": CONTROLS} for edit in edits]
+
+
+def rows(block: Block, plan: Any) -> list[dict[str, Any]]:
+    """Rows of `SCHEMA` of a block, for the edits of its study."""
+    return edited(block, plan.edits, batch=plan.batch)
