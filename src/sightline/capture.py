@@ -27,8 +27,20 @@ class Tape:
     every: dict[str, list[Tensor]] = field(default_factory=dict)  # the outputs of all runs of a layer, in order
 
 
+INPUT = "@input"
+"""At the end of a layer's name: what goes into the layer, at its last call, instead of what comes out of it."""
+
 _TAPE: ContextVar[Tape | None] = ContextVar("sightline_tape", default=None)
 _LOCK = threading.Lock()
+
+
+def module_of(model: nn.Module, name: str) -> nn.Module:
+    """The module that a layer's name stands for, whether its output is meant or its input.
+
+    Raises:
+        AttributeError: There is none.
+    """
+    return model.get_submodule(name.removesuffix(INPUT))
 
 
 class _Tap:
@@ -38,12 +50,20 @@ class _Tap:
         self.name = name
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        return self._taken(module, output)
+
+    def before(self, module: nn.Module, args: Any) -> Any:
+        """The hook for a module's input."""
+        return self._taken(module, args)
+
+    def _taken(self, module: nn.Module, output: Any) -> Any:
         tape = _TAPE.get()
-        if tape is None or self.name not in tape.layers or tape.replica.get_submodule(self.name) is not module:
+        if tape is None or self.name not in tape.layers or module_of(tape.replica, self.name) is not module:
             return None
         value = first_tensor(output)
         if value is None:
-            raise LayerError(f"layer {self.name!r} returns no tensor; choose another one (`sightline layers MODEL`)")
+            what = "is called with no tensor by position" if self.name.endswith(INPUT) else "returns no tensor"
+            raise LayerError(f"layer {self.name!r} {what}; choose another one (`sightline layers MODEL`)")
         if tape.watch:
             tape.seen[self.name] = value.detach().clone()
             return None
@@ -61,11 +81,15 @@ def tap(replica: nn.Module, layers: Sequence[str]) -> None:
     """
     for name in layers:
         try:
-            module = replica.get_submodule(name)
+            module = module_of(replica, name)
         except AttributeError as reason:
-            raise LayerError(unknown_layer(replica, name)) from reason
+            raise LayerError(unknown_layer(replica, name.removesuffix(INPUT))) from reason
         with _LOCK:
-            if not any(isinstance(hook, _Tap) and hook.name == name for hook in module._forward_hooks.values()):
+            if name.endswith(INPUT):
+                owners = (getattr(hook, "__self__", None) for hook in module._forward_pre_hooks.values())
+                if not any(isinstance(owner, _Tap) and owner.name == name for owner in owners):
+                    module.register_forward_pre_hook(_Tap(name).before)
+            elif not any(isinstance(hook, _Tap) and hook.name == name for hook in module._forward_hooks.values()):
                 module.register_forward_hook(_Tap(name))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sightline import layers, replica
 from sightline.asked import Asked
 from sightline.blackbox import BlackBox
-from sightline.capture import taped
+from sightline.capture import INPUT, taped
 from sightline.errors import ModelError, OutOfMemoryError, out_of_memory
 from sightline.passes import Pass, refuse_probabilities
 from sightline.target import Decision
@@ -262,7 +262,13 @@ class Classifier(Asked):
 
 
 def _between(layer: str, convolution: str, norm: str) -> bool:
-    """Whether a layer may end on a convolution whose batch norm comes after it: folding would change its output."""
+    """Whether a layer may end on a convolution whose batch norm comes after it: folding would change its output.
+
+    The input of a layer (`@input`) is such a value where the layer begins with the norm.
+    """
+    if layer.endswith(INPUT):
+        name = layer.removesuffix(INPUT)
+        return f"{norm}.".startswith(f"{name}.") and not convolution.startswith(f"{name}.")
     return f"{convolution}.".startswith(f"{layer}.") and not norm.startswith(f"{layer}.")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline import replica
-from sightline.capture import taped
+from sightline.capture import INPUT, module_of, taped
 from sightline.errors import LayerError
 from sightline.layout import Kind, Layout, first_tensor, hints, read_layout
 
@@ -213,13 +213,20 @@ def default_layer(classifier: "Classifier", size: tuple[int, int]) -> str:
 def split_name(name: str) -> tuple[str, Kind | None]:
     """`features.3@nhwc` -> the layer and the reading asked for.
 
+    `layer4.1.relu@input` (and `layer4.1.relu@input@nchw`) is what goes into the layer at its last call; `@input` stays
+    with the layer's name.
+
     Raises:
         LayerError: An unknown reading.
     """
-    layer, at, kind = name.partition("@")
-    if at and kind not in ("nchw", "nhwc", "tokens"):
-        raise LayerError(f"cannot read {name!r}: after @ comes nchw, nhwc or tokens")
-    return layer, kind or None  # type: ignore[return-value]
+    layer, *suffixes = name.split("@")
+    if suffixes[:1] == [INPUT.removeprefix("@")]:
+        layer, suffixes = layer + INPUT, suffixes[1:]
+    if not suffixes:
+        return layer, None
+    if len(suffixes) > 1 or suffixes[0] not in ("nchw", "nhwc", "tokens"):
+        raise LayerError(f"cannot read {name!r}: after @ comes input, nchw, nhwc or tokens")
+    return layer, suffixes[0]  # type: ignore[return-value]
 
 
 def layout_of(classifier: "Classifier", name: str, kind: Kind | None, value: Tensor, size: tuple[int, int]) -> Layout:
@@ -228,7 +235,7 @@ def layout_of(classifier: "Classifier", name: str, kind: Kind | None, value: Ten
     Raises:
         LayerError: It has no spatial map, or an ambiguous one.
     """
-    module = classifier.twin().get_submodule(name)
+    module = module_of(classifier.twin(), name)
     key = ("layout", name, kind, tuple(value.shape[1:]), size)
     told = classifier.cached(("hints", size), partial(hints, classifier.source, size))
     layout = classifier.cached(key, lambda: read_layout(value, module, size, name=name, kind=kind, **told))

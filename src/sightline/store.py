@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars
 
 FORMAT = "sightline run 1"
-TABLES = ("rows", "curves")
+TABLES = ("rows", "curves", "images", "maps", "means", "edits", "biases")
 PENDING, PICTURES = "pending", "thumbs"
 _MANIFEST, _JOURNAL = "manifest.json", "finished.jsonl"
 

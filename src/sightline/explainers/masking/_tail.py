@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from sightline import layers as layering
 from sightline import replica
-from sightline.capture import unknown_layer
+from sightline.capture import INPUT, unknown_layer
 from sightline.classifier import Classifier
 from sightline.errors import LayerError, SightlineError
 from sightline.explainers.question import Question
@@ -125,6 +125,11 @@ class Tail:
 
     def _record(self, *, copy: bool) -> None:
         """Run the whole model once and keep what was finished before the layer's last call."""
+        if self.name.endswith(INPUT):
+            raise LayerError(
+                f"this method runs the model from a layer's output on, so it cannot take {self.name!r}; name the layer "
+                "whose output that is"
+            )
         try:
             layer = self.twin.get_submodule(self.name)
         except AttributeError as reason:

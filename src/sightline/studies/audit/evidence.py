@@ -1,0 +1,93 @@
+"""Where the evidence lies: proportional energy by decision and outcome, with empty maps told apart."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sightline.studies.audit.intervals import Array, none, rate, ratios
+
+SCHEMA: dict[str, Any] = {
+    "attribute": pl.String,
+    "method": pl.String,
+    "layer": pl.String,
+    "side": pl.String,
+    "outcome": pl.String,
+    "majority": pl.Boolean,
+    "n": pl.Int64,
+    "refused": pl.Int64,
+    **{f"{name}{end}": pl.Float64 for name in ("pe", "pe_nonempty", "empty_rate") for end in ("", "_low", "_high")},
+    "chance": pl.Float64,
+    "lift": pl.Float64,
+    "pe_corrected": pl.Float64,
+    "note": pl.String,
+}
+_CELLS = (("yes", "all"), ("yes", "TP"), ("yes", "FP"), ("no", "all"), ("no", "TN"), ("no", "FN"))
+
+
+def evidence(maps: pl.DataFrame, errors: pl.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pl.DataFrame:
+    """A row an attribute, method, layer, side of the decision and outcome.
+
+    `pe` is the mean proportional energy with empty maps counted as 0 (the paper's rule), `pe_nonempty` over maps that
+    carry energy, `empty_rate` how many do not, `chance` the region's mean share of the image (what a uniform map gets),
+    `lift` = pe / chance, `pe_corrected` the mean of pe (1 - area). Intervals: bootstrap over images, the same resamples
+    for all rows; Wilson's for the rate. `refused` counts maps of images in which the region is not known or not seen.
+    """
+    if not len(maps):
+        return pl.DataFrame(schema=SCHEMA)
+    minority = dict(errors.select("attribute", "minority").iter_rows())
+    names = errors["attribute"].to_list()
+    lines = []
+    for (method, layer), mine in maps.group_by("method", "layer", maintain_order=True):
+        lines += _lines(mine, names, minority, {"method": method, "layer": layer}, resamples, seed)
+    frame = pl.DataFrame(lines, schema=SCHEMA, orient="row")
+    place = pl.col("attribute").replace_strict(names, range(len(names)), return_dtype=pl.Int64)
+    return frame.sort(place, maintain_order=True)
+
+
+def _lines(
+    maps: pl.DataFrame, names: list[str], minority: dict[str, str], labels: dict[str, Any], resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """The rows of one method at one layer."""
+    images, row = np.unique(maps["image_index"].to_numpy(), return_inverse=True)
+    place = {name: i for i, name in enumerate(names)}
+    column = np.array([place[name] for name in maps["attribute"].to_list()])
+    shape = (len(images), len(names))
+
+    def dense(values: Any, missing: float) -> Array:
+        out = np.full(shape, missing)
+        out[row, column] = values
+        return out
+
+    pe, area = (dense(maps[name].fill_null(np.nan).to_numpy(), np.nan) for name in ("pe", "area"))
+    empty = dense(maps["empty"].to_numpy(), 0.0) > 0
+    sign = dense(maps["sign"].to_numpy(), 0.0)
+    known = ~np.isnan(pe)
+    outcome = np.full(shape, "", dtype=object)
+    outcome[row, column] = maps["outcome"].fill_null("").to_list()
+    cells = [
+        (sign == (1 if side == "yes" else -1)) & ((outcome == kind) if kind != "all" else True) for side, kind in _CELLS
+    ]
+    chosen = np.concatenate(cells, axis=1)  # (images, cells x attributes)
+    judged = chosen & np.tile(known, len(cells))
+    full = judged & ~np.tile(empty, len(cells))
+    value = np.tile(np.nan_to_num(pe), len(cells))
+    means = ratios(value * judged, judged.astype(float), resamples=resamples, seed=seed)
+    filled = ratios(value * full, full.astype(float), resamples=resamples, seed=seed)
+    found = []
+    for j in range(chosen.shape[1]):
+        (side, kind), name, pick = _CELLS[j // len(names)], names[j % len(names)], judged[:, j]
+        n, a = int(chosen[:, j].sum()), area[pick, j % len(names)]
+        empties = int((chosen[:, j] & empty[:, j % len(names)]).sum())
+        line = {"attribute": name, **labels, "side": side, "outcome": kind, "n": n, "refused": n - int(pick.sum())}
+        line["majority"] = None if minority.get(name) is None else minority[name] != side
+        for what, values in (("pe", means), ("pe_nonempty", filled)):
+            line |= {f"{what}{end}": none(v[j]) for end, v in zip(("", "_low", "_high"), values, strict=True)}
+        line |= dict(zip(("empty_rate", "empty_rate_low", "empty_rate_high"), rate(empties, n), strict=True))
+        if len(a):
+            chance = float(a.mean())
+            line |= {"chance": chance, "lift": float(means[0][j]) / chance}
+            line["pe_corrected"] = float((pe[pick, j % len(names)] * (1 - a)).mean())
+        line["note"] = "no such decision" if not n else "the attribute has no region" if not len(a) else None
+        found.append(line)
+    return found

@@ -1,0 +1,173 @@
+"""Where an audit's images come from: records on disk, or rendered faces. Both give pixels, truth, places and groups."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sightline.data import faces as rendered
+from sightline.data.alignment import Preparation
+from sightline.data.annotations.record import Record
+from sightline.data.faces import Faces
+from sightline.errors import InputError
+from sightline.studies.benchmarking.work import names_of
+
+if TYPE_CHECKING:
+    from sightline.data.regions import Regions
+
+
+class Loaded(NamedTuple):
+    """An image as the network takes it, with what is known of it.
+
+    Attributes:
+        pixels: (3, H, W) in [0, 1].
+        truth: Attribute -> 1 or 0; an unknown one is absent.
+        landmarks: (k, 2) x, y in pixels of the input; (0, 2) where none are known.
+        groups: Group column -> value, as text.
+        place: Where it stands in the source.
+    """
+
+    pixels: Tensor
+    truth: dict[str, int]
+    landmarks: Tensor
+    groups: dict[str, str]
+    place: int
+
+
+class Source(Protocol):
+    """Images of an audit.
+
+    Attributes:
+        known: Attributes that the data knows.
+        keys, sizes: For each image its name, and a number that changes when it does.
+        regions: How regions are told, in a word or two.
+    """
+
+    known: tuple[str, ...]
+    keys: list[str]
+    sizes: list[int]
+    regions: str
+
+    def load(self, place: int) -> Loaded:
+        """One image."""
+        ...
+
+    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
+        """Where an attribute is, in each of some images: (N, H, W) bool; None for an attribute without a region."""
+        ...
+
+    def region(self, name: str) -> str | None:
+        """What the attribute's region is called; attributes of one region share their masks."""
+        ...
+
+
+class FaceSource:
+    """Rendered faces: pixels, truth, landmarks and masks are exact."""
+
+    def __init__(self, faces: Faces, size: tuple[int, int], groups: Sequence[str], regions: "Regions | None") -> None:
+        if size[0] != size[1]:
+            raise InputError(f"rendered faces are square, and the classifier takes {size[0]}x{size[1]}")
+        self.faces, self.side, self.groups = faces, size[0], tuple(groups)
+        self.known = tuple(faces.names)
+        self.keys = [f"face {i}" for i in range(len(faces))]
+        # Parameters that are not the same give numbers that are not the same: a resumed run notices other faces.
+        self.sizes = [int(key) for key in faces.parameters.keys]
+        self._regions = regions
+        self.regions = "exact masks of the renderer" if regions is None else regions.name
+        _known_groups(self.groups, self.known, ())
+
+    def load(self, place: int) -> Loaded:
+        """One face, drawn at the classifier's size."""
+        one = self.faces[place : place + 1]
+        pixels = one.pixels if one.size == self.side else rendered.render(one.parameters, size=self.side)
+        truth = {name: int(value) for name, value in zip(self.known, one.attributes[0].tolist(), strict=True)}
+        landmarks = rendered.landmarks(one.parameters, size=self.side)[0]
+        groups = {name: "yes" if truth[name] else "no" for name in self.groups}
+        return Loaded(pixels[0], truth, landmarks, groups, place)
+
+    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
+        """The renderer's own masks, unless other regions are asked."""
+        if self._regions is not None:
+            return _of_regions(self._regions, loaded, name)
+        return rendered.masks(self.faces.parameters[[one.place for one in loaded]], name, size=self.side)
+
+    def region(self, name: str) -> str | None:
+        """Each attribute has its own."""
+        return name if self._regions is None else self._regions.of(name)
+
+
+class RecordSource:
+    """Records on disk, brought to the classifier's size by a preparation."""
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        size: tuple[int, int],
+        groups: Sequence[str],
+        regions: "Regions | None",
+        preparation: Preparation,
+        root: str | None,
+    ) -> None:
+        self.records, self.size, self.groups = records, size, tuple(groups)
+        self.preparation, self._regions = preparation, regions
+        first = _first(records)
+        self.known = tuple(first.attributes)
+        self.keys, self.sizes = names_of(records, root)
+        self.regions = "none" if regions is None else regions.name
+        _known_groups(self.groups, self.known, tuple(first.groups))
+
+    def load(self, place: int) -> Loaded:
+        """One image.
+
+        Raises:
+            InputError: It cannot be read or prepared; the text names it.
+        """
+        record = self.records[place]
+        sample = self.preparation.load(record, self.size)
+        truth = {name: int(value) for name, value in record.attributes.items()}
+        groups = {}
+        for name in self.groups:
+            if name in record.groups:
+                groups[name] = record.groups[name]
+            elif name in truth:
+                groups[name] = "yes" if truth[name] else "no"
+        return Loaded(sample.pixels, truth, sample.landmarks, groups, place)
+
+    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
+        """As the regions tell."""
+        return None if self._regions is None else _of_regions(self._regions, loaded, name)
+
+    def region(self, name: str) -> str | None:
+        """As the regions tell."""
+        return None if self._regions is None else self._regions.of(name)
+
+
+def _of_regions(regions: "Regions", loaded: Sequence[Loaded], name: str) -> Tensor | None:
+    if regions.of(name) is None:
+        return None
+    size = (loaded[0].pixels.shape[-2], loaded[0].pixels.shape[-1])
+    points = torch.stack([one.landmarks if len(one.landmarks) else torch.full((5, 2), torch.nan) for one in loaded])
+    return regions.masks([name], size, landmarks=points, count=len(loaded))[:, 0]
+
+
+def _first(records: Sequence[Record]) -> Record:
+    if not len(records):
+        raise InputError("there are no images")
+    for i in range(min(len(records), 1000)):
+        try:
+            if records[i].attributes:
+                return records[i]
+        except InputError:  # a broken annotation is a row of its own later
+            continue
+    raise InputError(
+        "no image has an attribute, so no decision can be judged; give records with attributes (celeba(), or a "
+        "manifest with columns of 1 and 0)"
+    )
+
+
+def _known_groups(asked: Sequence[str], attributes: Sequence[str], columns: Sequence[str]) -> None:
+    for name in asked:
+        if name not in attributes and name not in columns:
+            there = ", ".join((*columns, *attributes)) or "none"
+            raise InputError(f"there is no group column {name!r}; there are {there}")
