@@ -10,15 +10,8 @@ import sightline.models.facenet as facenet
 from sightline.data import faces
 from sightline.errors import InputError, ModelError
 from sightline.models.facenet import FaceNet, load_facenet
-from sightline.training.attributes import (
-    HELD_OUT_RATES,
-    Recipe,
-    balanced_accuracy,
-    main,
-    moon_weights,
-    normalise,
-    train,
-)
+from sightline.training.attributes.shipped import HELD_OUT_RATES, Recipe, balanced_accuracy, main, normalise, train
+from sightline.training.weights import moon
 
 FOLDER = Path(facenet.__file__).parent
 
@@ -74,7 +67,7 @@ def test_a_short_training_lowers_the_loss_and_repeats() -> None:
 
 def test_moon_weights_make_both_answers_count_alike() -> None:
     attributes = torch.tensor([[1, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0]], dtype=torch.bool)
-    weights = moon_weights(attributes)
+    weights = moon(attributes)
     assert weights[:, 0].tolist() == pytest.approx([1 / 3, 1])
     assert weights[:, 1].tolist() == [1, 1]
     assert weights[:, 2].tolist() == pytest.approx([1, 1 / 3])

@@ -14,6 +14,7 @@ from sightline.errors import ModelError, SightlineWarning
 from sightline.loading.code import from_faces, from_python, source_of
 from sightline.loading.hub import from_transformers
 from sightline.loading.source import Source, closest
+from sightline.loading.trained import from_trained, trained_file
 from sightline.loading.weights import State, fit_state, read_state
 from sightline.loading.zoos import from_timm, from_torchvision
 from sightline.target import Decision
@@ -23,7 +24,7 @@ __all__ = ["load", "read_state"]
 _SOURCES = ("torchvision", "timm", "hf", "python", "faces")
 _SHAPES = (
     "torchvision:resnet50, timm:convnext_tiny, hf:FOLDER_OR_NAME, python:FILE.py:FUNCTION, faces:balanced, "
-    "or a torch.nn.Module"
+    "FILE.safetensors or RUN (of `sightline train attributes`), or a torch.nn.Module"
 )
 
 
@@ -49,6 +50,7 @@ def load(
     | `hf:FOLDER_OR_NAME` | transformers, safetensors only, no remote code | its config files |
     | `python:FILE_OR_MODULE:CALLABLE[:ARG...]` | what the call returns | from (model, mean, std, size) |
     | `faces:balanced`, `faces:unbalanced` | networks shipped with Sightline (or `faces:FILE`) | theirs |
+    | `FOLDER/classifier.safetensors`, or its folder | trained by `sightline train attributes` | those of the file |
 
     Args:
         spec: A row of the table, or a `torch.nn.Module`.
@@ -96,6 +98,9 @@ def _source(spec: Any, state: State | None, size: Any, random: bool) -> Source:
     if not isinstance(spec, str):
         return _loaded(source_of(spec, "load(...)"), state, type(spec).__name__)
     kind, colon, name = spec.partition(":")
+    file = trained_file(spec) if kind not in _SOURCES else None
+    if file is not None:
+        return _loaded(from_trained(file), state, spec)
     if not colon or not name or kind not in _SOURCES:
         hint = closest(kind, _SOURCES, otherwise="") if colon else ""
         raise ModelError(f"cannot read the model {spec!r}; {hint + ' ' if hint else ''}write {_SHAPES}")

@@ -1,16 +1,18 @@
 """Training: of attention that explains a frozen classifier, and of attribute classifiers."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["fit_attention"]
+_HOME = {"fit_attention": "sightline.training.attention", "fit_attributes": "sightline.training.attributes"}
+
+__all__ = ["fit_attention", "fit_attributes"]
 
 if TYPE_CHECKING:
     from sightline.training.attention import fit_attention
+    from sightline.training.attributes import fit_attributes
 
 
 def __getattr__(name: str) -> Any:
-    if name != "fit_attention":
+    if name not in _HOME:
         raise AttributeError(f"module 'sightline.training' has no attribute {name!r}")
-    from sightline.training.attention import fit_attention
-
-    return fit_attention
+    return getattr(importlib.import_module(_HOME[name]), name)

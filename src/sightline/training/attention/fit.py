@@ -8,16 +8,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from sightline import __version__, store
 from sightline.classifier import BlackBox, Classifier
-from sightline.errors import MissingExtraError, StorageError
+from sightline.errors import StorageError
 from sightline.explainers.learned._attention import Kind
 from sightline.explainers.learned._file import Learned, load
 from sightline.progress import deferred_interrupt, shown
+from sightline.training._fabric import fabric_on
 from sightline.training.attention import cache as caching
 from sightline.training.attention.build import trainer_of
 from sightline.training.attention.choice import best_of
@@ -25,9 +26,6 @@ from sightline.training.attention.job import Job, job_of
 from sightline.training.attention.keeping import Announce, kept_features
 from sightline.training.attention.recipe import Recipe
 from sightline.training.attention.run import BEST, STUDY, Trainer, check_same, clear
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,8 @@ def fit_attention(
     """
     job = job_of(classifier, data, method=method, layer=layer, recipe=recipe, **asked)
     say: Announce = announce or _silent
-    fabric = _fabric(job, devices, accelerator, strategy)
+    home, precision = job.classifier.device, job.recipe.precision
+    fabric = fabric_on(home, precision=precision, devices=devices, accelerator=accelerator, strategy=strategy)
     folder, first = Path(out), fabric.global_rank == 0
     if not resume and not overwrite and (folder / "manifest.json").exists():
         raise StorageError(f"{folder} holds a run; take resume=True to go on with it, or another folder")
@@ -157,33 +156,6 @@ def _train(trainer: Trainer, progress: Any, told: Callable[[dict[str, Any]], obj
     with shown(left, progress, "training", "step") as advance, deferred_interrupt() as stopped:
         trainer.stopped = stopped
         trainer.train(advance, told)
-
-
-def _fabric(job: Job, devices: int | Sequence[int] | None, accelerator: str | None, strategy: str) -> "Fabric":
-    """Lightning's Fabric, launched.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as reason:
-        raise MissingExtraError(
-            "training needs Lightning Fabric; install the extra: pip install 'sightline[train]'"
-        ) from reason
-    home = job.classifier.device
-    kind = accelerator or home.type
-    if devices is None:
-        devices = [home.index] if kind == home.type and home.index is not None and kind != "cpu" else 1
-    found = Fabric(
-        accelerator=kind,
-        devices=devices if isinstance(devices, int) else list(devices),
-        strategy=strategy,
-        precision=job.recipe.precision,
-    )
-    if found.world_size > 1:
-        found.launch()
-    return found
 
 
 def _say_what(job: Job, trainer: Trainer, say: Announce) -> None:

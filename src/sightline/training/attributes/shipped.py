@@ -4,11 +4,12 @@ Both networks see the same faces, drawn at CelebA's natural rates. ``unbalanced`
 and so learns to say "no" to what is rare. ``balanced`` weighs the two answers of each attribute: weight 1 for the
 minority, N_minority / N_majority for the majority (MOON with a balanced target; Rudd, Günther & Boult, 2016,
 arXiv 1603.07027).
+
+The loop is its own, so that the shipped weights can be made again bit for bit; `fit_attributes` is the one for users.
 """
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from sightline.data import faces
 from sightline.errors import InputError, StorageError
 from sightline.models.facenet import MEAN, SHIPPED, STD, FaceNet
 from sightline.training._augment import augment
+from sightline.training.weights import moon
 
 #: Rates of the faces on which networks are compared: every attribute is frequent enough to count both its answers.
 HELD_OUT_RATES: Final[Mapping[str, float]] = {
@@ -94,22 +96,6 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def moon_weights(attributes: Tensor) -> Tensor:
-    """Weights of MOON that make both answers of each attribute count alike.
-
-    Args:
-        attributes: (N, A) bool.
-
-    Returns:
-        (2, A) float32: weight of "no", weight of "yes"; 1 for the rarer answer, N_minority / N_majority for the other.
-        An attribute with one answer only gets weight 1 for both.
-    """
-    yes = attributes.sum(dim=0).float()
-    no = len(attributes) - yes
-    weights = torch.stack([torch.minimum(no, yes) / no, torch.minimum(no, yes) / yes])
-    return torch.where((yes == 0) | (no == 0), torch.ones_like(weights), weights)
-
-
 def train(recipe: Recipe, *, report: StepReport | None = None) -> Trained:
     """Train one network on rendered faces.
 
@@ -127,7 +113,7 @@ def train(recipe: Recipe, *, report: StepReport | None = None) -> Trained:
         torch.set_rng_state(torch_state)
     drawn = faces.sample(recipe.count, seed=recipe.seed, size=recipe.size)
     pixels, labels = (drawn.pixels * 255).to(torch.uint8), drawn.attributes
-    weights = moon_weights(labels) if recipe.weighting == "balanced" else torch.ones(2, labels.shape[1])
+    weights = moon(labels).float() if recipe.weighting == "balanced" else torch.ones(2, labels.shape[1])
     generator = Generator().manual_seed(recipe.seed)
     per_epoch = recipe.count // recipe.batch
     total = per_epoch * recipe.epochs
@@ -270,7 +256,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(stderr=True).print(f"error: {error}", highlight=False)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
