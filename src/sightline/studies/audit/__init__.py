@@ -15,7 +15,7 @@ from sightline.data.faces import Faces
 from sightline.errors import InputError
 from sightline.progress import shown
 from sightline.studies.audit import means
-from sightline.studies.audit.plan import METHODS, Plan
+from sightline.studies.audit.plan import METHODS, Plan, told_preparation
 from sightline.studies.audit.readout import Asked
 
 if TYPE_CHECKING:
@@ -214,23 +214,22 @@ def run_plan(
     announce: Callable[[str], object] | None = None,
 ) -> Audit:
     """Do what is left of a plan in a folder; see `audit`."""
-    from sightline.studies.audit.head import head
+    from sightline.studies.audit.estimate import estimate
     from sightline.studies.audit.work import units, work
 
-    found = head(plan)
     manifest = {**plan.manifest(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    bias = None if found.bias is None else dict(zip(plan.readout.names, found.bias.tolist(), strict=True))
-    manifest["head"] = {"affine": found.bias is not None, "why": found.why, "bias": bias}
     with store.Run(out, manifest, overwrite=overwrite) as run:
         left = units(plan, run)
         count = sum(len(u.places) for u in left)
         if announce is not None:
-            done = len(plan.source.keys) - count
+            total = len(plan.source.keys)
             announce(
-                f"{done:,} of {len(plan.source.keys):,} images are finished" if done else "nothing is finished yet"
+                f"{total - count:,} of {total:,} images are finished" if count < total else "nothing is finished yet"
             )
+            if left:
+                announce(str(estimate(plan, [place for u in left for place in u.places])))
         with shown(count, progress, "images", "image") as advance:
-            work(plan, run, found, left, advance)
+            work(plan, run, left, advance)
     return Audit(Path(out))
 
 
@@ -273,9 +272,9 @@ def audit(
         out: The run's folder.
         attributes: Names that data and labels share (by default all of them), or for each name of the data a target:
             `sl.Attribute(output)`, or `sl.Contrast("male", "female")` of a categorical classifier.
-        regions: Where each attribute is; by default the standard regions for the data's attributes (`default_regions`),
-            and the exact masks of rendered faces.
-        preparation: How records become inputs.
+        regions: Where each attribute is; by default masks that come with the images, the exact ones of rendered faces,
+            or the paper's rectangles (`default_regions`).
+        preparation: How records become inputs; by default as the network's file says, else the centre is cropped.
         methods: Names of `sl.methods()`.
         settings: Method -> its settings.
         layers: Label -> layer for the CAMs, or layers; by default `after` (the last layer with a map) and `before` (the
@@ -314,7 +313,7 @@ def audit(
         records=records,
         attributes=attributes,
         regions=regions,
-        preparation=preparation or Preparation(fit="crop"),
+        preparation=preparation or told_preparation(classifier),
         methods=tuple(methods) if not isinstance(methods, str) else methods,
         settings=settings or {},
         layers=layers if isinstance(layers, Mapping | None) else {layer: layer for layer in layers},

@@ -21,6 +21,7 @@ SCHEMA: dict[str, Any] = {
     "layers_n": pl.Int64,
     "note": pl.String,
 }
+UNEXPLAINED = "unexplained"
 LEAST_Z = 0.05
 """Mean |z| below which shares of it are refused."""
 
@@ -31,8 +32,8 @@ def with_evidence(rows: pl.DataFrame, reference: Reference = "balanced") -> pl.D
     e_common is the mean of z - b_head over a reference: `balanced`, the middle between the mean over images that have
     the attribute and the mean over those that have not, so that a rare side weighs as much as a frequent one; null
     where one of them is missing. Or `plain`, the mean over all images, which of a rare attribute is little else than
-    the mean of its majority. e_own is what this image adds. Without an affine head b_head is null and counts as 0 here: the bias
-    is then part of e_common.
+    the mean of its majority. e_own is what this image adds. Without an affine head b_head is null and counts as 0
+    here: the bias is then part of e_common.
     """
     if not len(rows):
         return rows
@@ -145,7 +146,8 @@ def _layers(layers: pl.DataFrame, resamples: int, seed: int) -> dict[tuple[str, 
     if not len(layers):
         return {}
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    whole = layers.group_by("attribute", "sign", "image_index", maintain_order=True).agg(
+    explained = layers.filter(pl.col("layer") != UNEXPLAINED)
+    whole = explained.group_by("attribute", "sign", "image_index", maintain_order=True).agg(
         pl.col("value").sum(), pl.col("z").first().abs()
     )
     for (name, sign), mine in whole.sort("attribute", "sign", "image_index").group_by("attribute", "sign"):

@@ -38,9 +38,11 @@ def lowered(masks: Tensor, cells: tuple[int, int]) -> Lowered:
     """Bring regions (B, H, W) bool down to the cells of maps (h, w): up^T M = U_h^T M U_w."""
     height, width = masks.shape[-2:]
     rows, columns = upsampling(cells[0], height).float(), upsampling(cells[1], width).float()
-    M = masks.to("cpu", torch.float32)
-    inside = rows.T @ M @ columns
-    return Lowered(inside, torch.outer(rows.sum(0), columns.sum(0)), M.mean((1, 2)))
+    one = masks[:1] if masks.stride(0) == 0 else masks  # what is the same for all images is brought down once
+    M = one.to("cpu", torch.float32)
+    inside, area = rows.T @ M @ columns, M.mean((1, 2))
+    whole = torch.outer(rows.sum(0), columns.sum(0))
+    return Lowered(inside.expand(len(masks), *cells), whole, area.expand(len(masks)))
 
 
 def reading(maps: Tensor, polarity: Polarity) -> Tensor:

@@ -45,9 +45,9 @@ def errors(
     FNR = FN / P, FPR = FP / N, error = (FN + FP) / (P + N), balanced error = (FNR + FPR) / 2, for the decision z >= 0.
     Rates have Wilson's interval, the balanced error the square-and-add one, the area under the ROC curve Newcombe's,
     the average precision a bootstrap stratified by the truth (fewer resamples for very many images). `threshold_tuned`
-    is the threshold of least balanced error on these images; what it is worth, `balanced_error_tuned`, is told across two
-    halves: tuned on the one, measured on the other. `minority` is the rarer side in training, where `rates` tell it,
-    else in these images.
+    is the threshold of least balanced error on these images; what it is worth, `balanced_error_tuned`, is told across
+    two halves: tuned on the one, measured on the other. `minority` is the rarer side in training, where `rates` tell
+    it, else in these images.
 
     Args:
         decisions: Rows with attribute, truth and z.

@@ -16,6 +16,8 @@ from sightline.data.faces import Faces
 from sightline.errors import InputError, MethodError
 from sightline.explainers import Explainer
 from sightline.layers import default_layer
+from sightline.loading.trained import preparation_of
+from sightline.studies.audit.head import Head, head
 from sightline.studies.audit.readout import Asked, Readout, readout
 from sightline.studies.audit.source import FaceSource, RecordSource, Source
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 METHODS = ("grad-cam", "hires-cam", "grad-cam++")
 AFTER, BEFORE = "after", "before"
 _RECTIFIERS = ("ReLU", "ReLU6")
+_BIASED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,28 @@ class Plan:
         """All other methods: each is asked by itself."""
         return tuple(m for m in self.methods if registry.find(m).runner != "cam")
 
+    @cached_property
+    def head(self) -> Head:
+        """What comes after the last layer with a map."""
+        return head(self.classifier, self.readout, self.named_layers.get(AFTER))
+
+    def head_bias(self) -> dict[str, float] | None:
+        """Attribute -> b_eff; None where the head is not affine."""
+        b = self.head.bias
+        return None if b is None else dict(zip(self.readout.names, b.tolist(), strict=True))
+
+    @cached_property
+    def biased(self) -> int:
+        """For how many images, the first of the run, the bias of every layer is told apart."""
+        if self.bias_images is not None or not isinstance(self.classifier, Classifier):
+            return self.bias_images or 0
+        return 0 if self.head.bias is not None else _BIASED
+
+    def training_rates(self) -> dict[str, float]:
+        """Attribute -> share of the training images that have it, as told by `rates` or else by the network's file."""
+        told = self.rates if self.rates is not None else _metadata(self.classifier).get("training_rates", {})
+        return {n: float(told[n]) for n in self.readout.names if told.get(n) is not None}
+
     def explainer(self, method: str) -> Explainer:
         """A method bound to the classifier.
 
@@ -108,8 +133,8 @@ class Plan:
         """
         record = registry.find(method)
         settings = dict(self.settings.get(method, {}))
-        if "progress" in record.settings:
-            settings["progress"] = False
+        for quiet in {"progress", "account"} & set(record.settings):  # LRP's books are not kept for each of many maps
+            settings.setdefault(quiet, False)
         if record.runner == "cam" and not self.named_layers:
             raise MethodError(f"{method} needs the inside of a model, which a BlackBox does not show")
         return Explainer(method, self.classifier, seed=self.seed, **settings)
@@ -125,7 +150,7 @@ class Plan:
             "methods": {m: {k: _plain(v) for k, v in self.settings.get(m, {}).items()} for m in self.methods},
             "layers": self.named_layers,
             "groups": list(self.groups),
-            "bias_images": self.bias_images,
+            "bias_images": self.biased,
             "seed": self.seed,
             "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
         }
@@ -145,16 +170,13 @@ class Plan:
             "attributes": list(self.readout.names),
             "labels": list(self.classifier.labels),
             "min_group": self.min_group,
+            "head": {"affine": self.head.bias is not None, "why": self.head.why, "bias": self.head_bias()},
             "training_rates": self.training_rates(),
             "data": {"images": len(self.source.keys), "root": self.root},
             "protocol": self.protocol(),
             "versions": settings["versions"],
             "seed": self.seed,
         }
-
-    def training_rates(self) -> dict[str, float]:
-        """Attribute -> share of the training images that have it, as far as told."""
-        return {n: float(self.rates[n]) for n in self.readout.names if self.rates and n in self.rates}
 
     def protocol(self) -> dict[str, Any]:
         """Switches that move the figures, to be printed under the tables."""
@@ -182,6 +204,18 @@ def _before(classifier: Classifier, layer: str) -> str | None:
                 if type(twin.get_submodule(name)).__name__ in _RECTIFIERS:
                     return f"{name}@input"
     return None
+
+
+def told_preparation(classifier: Classifier | BlackBox) -> Preparation:
+    """How a network that was trained here got its images; else the centre is cropped."""
+    about = _metadata(classifier)
+    return preparation_of(about) if "preparation" in about else Preparation(fit="crop")
+
+
+def _metadata(classifier: Classifier | BlackBox) -> Mapping[str, Any]:
+    """What the file of a network that was trained here says of it."""
+    found = getattr(getattr(classifier, "source", None), "metadata", None)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _plain(value: Any) -> Any:

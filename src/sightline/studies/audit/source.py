@@ -1,6 +1,6 @@
 """Where an audit's images come from: records on disk, or rendered faces. Both give pixels, truth, places and groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -26,6 +26,7 @@ class Loaded(NamedTuple):
         landmarks: (k, 2) x, y in pixels of the input; (0, 2) where none are known.
         groups: Group column -> value, as text.
         place: Where it stands in the source.
+        masks: Masks of named regions that come with the image, (H, W) bool.
     """
 
     pixels: Tensor
@@ -33,6 +34,7 @@ class Loaded(NamedTuple):
     landmarks: Tensor
     groups: dict[str, str]
     place: int
+    masks: Mapping[str, Tensor]
 
 
 class Source(Protocol):
@@ -74,7 +76,7 @@ class FaceSource:
         # Parameters that are not the same give numbers that are not the same: a resumed run notices other faces.
         self.sizes = [int(key) for key in faces.parameters.keys]
         self._regions = regions
-        self.regions = "exact masks of the renderer" if regions is None else regions.name
+        self.regions = "exact masks of the renderer" if regions is None else regions.described()
         _known_groups(self.groups, self.known, ())
 
     def load(self, place: int) -> Loaded:
@@ -84,7 +86,7 @@ class FaceSource:
         truth = {name: int(value) for name, value in zip(self.known, one.attributes[0].tolist(), strict=True)}
         landmarks = rendered.landmarks(one.parameters, size=self.side)[0]
         groups = {name: "yes" if truth[name] else "no" for name in self.groups}
-        return Loaded(pixels[0], truth, landmarks, groups, place)
+        return Loaded(pixels[0], truth, landmarks, groups, place, {})
 
     def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
         """The renderer's own masks, unless other regions are asked."""
@@ -110,11 +112,11 @@ class RecordSource:
         root: str | None,
     ) -> None:
         self.records, self.size, self.groups = records, size, tuple(groups)
-        self.preparation, self._regions = preparation, regions
-        first = _first(records)
-        self.known = tuple(first.attributes)
+        first, self.known = _first(records)
+        self.preparation = preparation
+        self._regions = regions or regions_for(records, self.known, aligned=preparation.fit == "align")
         self.keys, self.sizes = names_of(records, root)
-        self.regions = "none" if regions is None else regions.name
+        self.regions = "none" if self._regions is None else self._regions.described()
         _known_groups(self.groups, self.known, tuple(first.groups))
 
     def load(self, place: int) -> Loaded:
@@ -125,14 +127,17 @@ class RecordSource:
         """
         record = self.records[place]
         sample = self.preparation.load(record, self.size)
-        truth = {name: int(value) for name, value in record.attributes.items()}
+        truth = {name: int(record.attributes[name]) for name in self.known if name in record.attributes}
+        for name, value in truth.items():
+            if value not in (0, 1):
+                raise InputError(f"{record.path}: {name} is {value}, which is neither yes (1) nor no (0)")
         groups = {}
         for name in self.groups:
             if name in record.groups:
                 groups[name] = record.groups[name]
             elif name in truth:
                 groups[name] = "yes" if truth[name] else "no"
-        return Loaded(sample.pixels, truth, sample.landmarks, groups, place)
+        return Loaded(sample.pixels, truth, sample.landmarks, groups, place, sample.masks)
 
     def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
         """As the regions tell."""
@@ -143,23 +148,55 @@ class RecordSource:
         return None if self._regions is None else self._regions.of(name)
 
 
+def regions_for(records: Sequence[Record], known: Sequence[str], *, aligned: bool) -> "Regions | None":
+    """The regions of records where none are named.
+
+    Masks that come with the images, if they carry attributes' names; else the paper's rectangles: on the input where
+    images are aligned or landmarks are not known, else on the face wherever its landmarks put it.
+    """
+    from sightline.data.regions import Regions, default_regions
+
+    first, _ = _first(records)
+    exact = [name for name in known if name in first.masks]
+    if exact:
+        return Regions.exact(exact)
+    found = default_regions(known)
+    follows = not aligned and first.landmarks is not None and tuple(first.landmarks.shape) == (5, 2)
+    return Regions.grid(frame="face") if found is not None and follows else found
+
+
 def _of_regions(regions: "Regions", loaded: Sequence[Loaded], name: str) -> Tensor | None:
     if regions.of(name) is None:
         return None
     size = (loaded[0].pixels.shape[-2], loaded[0].pixels.shape[-1])
-    points = torch.stack([one.landmarks if len(one.landmarks) else torch.full((5, 2), torch.nan) for one in loaded])
-    return regions.masks([name], size, landmarks=points, count=len(loaded))[:, 0]
+    points, given = None, None
+    if regions.needs != "nothing":
+        unknown = torch.full((5, 2), torch.nan)
+        points = torch.stack([one.landmarks if tuple(one.landmarks.shape) == (5, 2) else unknown for one in loaded])
+    if regions.needs == "masks":
+        names = {region for one in loaded for region in one.masks} | {str(regions.of(name))}
+        blank = torch.zeros(size, dtype=torch.bool)
+        given = {region: torch.stack([one.masks.get(region, blank) for one in loaded]) for region in names}
+    return regions.masks([name], size, landmarks=points, count=len(loaded), given=given)[:, 0]
 
 
-def _first(records: Sequence[Record]) -> Record:
+def _first(records: Sequence[Record], most: int = 1000, looked: int = 50) -> tuple[Record, tuple[str, ...]]:
+    """The first record with attributes, and the attributes that are yes or no in the first records."""
     if not len(records):
         raise InputError("there are no images")
-    for i in range(min(len(records), 1000)):
+    found: list[Record] = []
+    for i in range(min(len(records), most)):
         try:
             if records[i].attributes:
-                return records[i]
+                found.append(records[i])
         except InputError:  # a broken annotation is a row of its own later
             continue
+        if len(found) == looked:
+            break
+    names = dict.fromkeys(name for record in found for name in record.attributes)
+    known = tuple(n for n in names if all(record.attributes.get(n, 0) in (0, 1) for record in found))
+    if known:
+        return found[0], known
     raise InputError(
         "no image has an attribute, so no decision can be judged; give records with attributes (celeba(), or a "
         "manifest with columns of 1 and 0)"

@@ -17,9 +17,10 @@ from sightline.data.alignment import frontal
 from sightline.errors import SightlineError
 from sightline.store import Run
 from sightline.studies.audit import tables
+from sightline.studies.audit.bias import UNEXPLAINED
 from sightline.studies.audit.energy import Lowered, lowered, proportional, reading
 from sightline.studies.audit.engine import Maps, cam_maps, other_maps
-from sightline.studies.audit.head import Head
+from sightline.studies.audit.layers import layer_biases
 from sightline.studies.audit.means import Sums
 from sightline.studies.audit.plan import Plan
 from sightline.studies.audit.readout import signs
@@ -63,7 +64,7 @@ def units(plan: Plan, run: Run) -> list[Unit]:
     return found
 
 
-def work(plan: Plan, run: Run, head: Head, left: Sequence[Unit], advance: Callable[[int], object]) -> None:
+def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], object]) -> None:
     """Do what is left; after each block its rows are on the disk.
 
     Raises:
@@ -73,7 +74,7 @@ def work(plan: Plan, run: Run, head: Head, left: Sequence[Unit], advance: Callab
         good = [i for i, one in enumerate(read) if isinstance(one, Loaded)]
         frames: dict[str, pl.DataFrame] = {"images": _images(plan, unit, read)}
         if good:
-            block = Block(plan, head, unit, good, [read[i] for i in good])  # type: ignore[misc]
+            block = Block(plan, unit, good, [read[i] for i in good])  # type: ignore[misc]
             frames |= block.frames()
             block.draw(run)
         part = {"name": unit.name, "images": unit.keys, "indices": unit.indices, "stamps": unit.stamps}
@@ -121,8 +122,8 @@ class Block:
         names: The attributes.
     """
 
-    def __init__(self, plan: Plan, head: Head, unit: Unit, good: Sequence[int], loaded: Sequence[Loaded]) -> None:
-        self.plan, self.head, self.loaded = plan, head, list(loaded)
+    def __init__(self, plan: Plan, unit: Unit, good: Sequence[int], loaded: Sequence[Loaded]) -> None:
+        self.plan, self.loaded = plan, list(loaded)
         self.keys = tuple(unit.keys[i] for i in good)
         self.indices = tuple(unit.indices[i] for i in good)
         self.places = tuple(unit.places[i] for i in good)
@@ -177,7 +178,8 @@ class Block:
             with torch.no_grad():
                 self.z = self.plan.readout.z(self.plan.classifier(self.pixels)).double().cpu()
         parts += [self._measured(maps, sums) for maps in other_maps(self.plan, self.pixels, self.z)]
-        found = {"rows": self._decisions(), "means": sums.frame()}
+        biases = self._biases()
+        found = {"rows": self._decisions(biases), "means": sums.frame(), "biases": biases}
         if parts:
             found["maps"] = pl.concat(parts)
         if self.plan.edits:
@@ -186,11 +188,33 @@ class Block:
             found["edits"] = pl.DataFrame(edits.rows(self, self.plan), schema=edits.SCHEMA, orient="row")
         return found
 
-    def _decisions(self) -> pl.DataFrame:
+    def _biases(self) -> pl.DataFrame:
+        """A row an image, attribute and layer, of the first images of the run: what the layer's biases add to |z|."""
+        rows = [i for i, index in enumerate(self.indices) if index < self.plan.biased]
+        if not rows:
+            return pl.DataFrame(schema=tables.BIASES)
+        z, sign = self.z[rows], signs(self.z[rows])
+        frames = [
+            pl.DataFrame(
+                {
+                    "image_index": np.repeat([self.indices[i] for i in rows], len(self.names)),
+                    "attribute": list(self.names) * len(rows),
+                    "layer": [layer] * value.numel(),
+                    "sign": sign.flatten().to(torch.int8).numpy(),
+                    "value": value.flatten().numpy(),
+                    "z": z.flatten().numpy(),
+                },
+                schema=tables.BIASES,
+            )
+            for layer, value in layer_biases(self.plan, self.pixels[rows], z).items()
+        ]
+        return pl.concat(frames)
+
+    def _decisions(self, biases: pl.DataFrame) -> pl.DataFrame:
         B, A = self.z.shape
         truth = self.truth.numpy().reshape(-1)
-        bias = None if self.head.bias is None else np.tile(self.head.bias.numpy(), B)
-        return pl.DataFrame(
+        bias = None if self.plan.head.bias is None else np.tile(self.plan.head.bias.numpy(), B)
+        frame = pl.DataFrame(
             {
                 "image": np.repeat(np.array(self.keys, dtype=object), A),
                 "image_index": np.repeat(np.array(self.indices), A),
@@ -205,6 +229,12 @@ class Block:
             },
             schema=tables.DECISIONS,
         )
+        if not len(biases):
+            return frame
+        told = biases.filter(pl.col("layer") != UNEXPLAINED).group_by("image_index", "attribute")
+        whole = told.agg(whole=(pl.col("sign") * pl.col("value")).sum())
+        frame = frame.join(whole, on=["image_index", "attribute"], how="left", maintain_order="left")
+        return frame.with_columns(b_layers=pl.col("whole")).drop("whole")
 
     def _measured(self, maps: Maps, sums: Sums) -> pl.DataFrame:
         """Rows of one method, layer and attribute; its scaled maps are added to the sums."""
