@@ -16,7 +16,9 @@ sightline report runs/imagenet --export table.csv --export table.tex --open
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of `bench`, `confusion` or `train`.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run of `bench`, `audit`, `confusion` or `train`.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The page; RUN/report.html unless given. Example: --out a.html"),
@@ -26,7 +28,8 @@ def report(
         typer.Option(
             metavar="FILE",
             help="Write the table too: .csv (all digits, one line a cell), .tex or .md; repeat for several. Of "
-            "confusions the errors, of a training the epochs, as .csv. Example: --export table.csv",
+            "confusions the errors, of a training the epochs, as .csv. Of an audit a .csv named after its table "
+            "(findings, errors, evidence, bias, groups, interventions), or all as .json. Example: --export table.csv",
         ),
     ] = None,
     open_: Annotated[
@@ -49,10 +52,10 @@ def report(
 def _report_of(run: Path, export: list[Path]) -> Any:
     """The report that fits the run's study."""
     from sightline import store
-    from sightline.report import benchmark, confusions, training
+    from sightline.report import audit, benchmark, confusions, training
     from sightline.report.benchmark.export import check_suffix
 
-    kinds: dict[Any, Any] = {"confusion": confusions.Report, training.STUDY: training.Report}
+    kinds: dict[Any, Any] = {"audit": audit.Report, "confusion": confusions.Report, training.STUDY: training.Report}
     study = store.read_manifest(run).get("study")
     for path in export:
         (kinds[study].check_suffix if study in kinds else check_suffix)(path)

@@ -1,0 +1,124 @@
+"""The report of an audit: one self-contained page for people who decide about a classifier, and its tables as files.
+
+`headline` tells what was found, with pictures; `tables`, `examples` and `records` follow with everything behind it;
+`comparison` sets two audits side by side; `export` writes CSV and JSON.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import StorageError
+from sightline.report.audit.examples import of_examples
+from sightline.report.audit.export import check_suffix, write
+from sightline.report.audit.headline import of_findings, of_mean_maps
+from sightline.report.audit.pictures import Pictures
+from sightline.report.audit.records import of_failures, of_protocol
+from sightline.report.audit.tables import of_bias, of_errors, of_evidence, of_groups, of_interventions
+from sightline.report.benchmark import wording
+from sightline.report.page import Page, write_page
+from sightline.studies.audit import Audit
+
+__all__ = ["Report"]
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's report.
+
+    Args:
+        audit: The run.
+    """
+
+    audit: Audit
+
+    @classmethod
+    def of(cls, run: str | os.PathLike[str]) -> "Report":
+        """The report of the run in a folder.
+
+        Raises:
+            StorageError: No run, one of another study, or one without a finished row.
+        """
+        return cls(_opened(run))
+
+    def write(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the page: `report.html` in the run's folder, or `path`.
+
+        Raises:
+            StorageError: It cannot be written, or the run is broken.
+        """
+        path = self.audit.path / PAGE if path is None else Path(path)
+        write_page(path, self.page())
+        return path
+
+    @staticmethod
+    def check_suffix(path: str | os.PathLike[str]) -> None:
+        """Check what is to be written, before anything is computed; see `export`.
+
+        Raises:
+            InputError: Another name or ending.
+        """
+        check_suffix(path)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write a table as CSV, by the file's name (`errors.csv`, `findings.csv`, ...), or all of it as `.json`.
+
+        Raises:
+            InputError: Another name or ending.
+            StorageError: It cannot be written.
+        """
+        return write(path, self.audit)
+
+    def page(self) -> Page:
+        """The page."""
+        audit, manifest = self.audit, self.audit.manifest
+        pictures = Pictures(audit)
+        parts = [
+            of_findings(audit, pictures),
+            of_errors(audit),
+            of_evidence(audit),
+            of_mean_maps(audit, pictures),
+            of_bias(audit),
+            of_groups(audit),
+            of_interventions(audit),
+            of_examples(audit),
+            of_failures(audit),
+            of_protocol(audit),
+        ]
+        return Page(
+            title=f"Audit of {manifest['name']}",
+            lead="What the yes-or-no decisions of this classifier rest on: how often they are wrong and for whom, "
+            "where the evidence lies, and how much of a decision is a constant that no image can change.",
+            facts=_facts(audit),
+            sections=[part for part in parts if part is not None],
+            footer=f"Made with Sightline from the run `{audit.path.resolve().name}`. `sightline report RUN` makes it "
+            "again; `--export errors.csv` (or findings, evidence, bias, groups, interventions) and "
+            "`--export audit.json` write the figures.",
+        )
+
+
+def _opened(run: str | os.PathLike[str]) -> Audit:
+    audit = Audit(Path(run))
+    kind = audit.manifest.get("study")
+    if kind != "audit":
+        raise StorageError(f"{run} is the run of a study {kind!r}; this report is for 'audit'")
+    if not len(audit.decisions()):
+        raise StorageError(f"{run} has no finished rows yet; let `sightline audit` go on, then ask again")
+    return audit
+
+
+def _facts(audit: Audit) -> list[tuple[str, str]]:
+    manifest: dict[str, Any] = audit.manifest
+    model, images = manifest["settings"]["model"], audit.images()
+    good = int((images["status"] == "ok").sum())
+    unread = len(images) - good
+    return [
+        ("model", f"{manifest['name']} ({model.get('weights', 'a black box')})"),
+        ("images", f"{good:,}" + (f", and {unread:,} that could not be read" if unread else "")),
+        ("attributes", f"{len(audit.attributes)}"),
+        ("made", str(manifest.get("created", "-"))),
+        ("versions", wording.settings(manifest.get("versions", {}))),
+    ]
