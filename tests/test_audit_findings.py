@@ -87,6 +87,10 @@ def test_a_majority_without_evidence_is_found_where_the_minority_has_it():
     row = only(made)
     assert (row["kind"], row["severity"]) == ("majority-without-evidence", 3)
     assert "95 % of these maps are empty" in row["sentence"]
+    made.edit_lines.append(edit("Bald", 0.2, 0.01, direction="neutral"))
+    assert [only(made)[k] for k in ("severity", "confirmed")] == [0, False]
+    made.edit_lines[-1] = edit("Bald", 0.01, 0.01, direction="neutral")
+    assert only(made)["confirmed"] is True
     made.evidence_lines = [evidence("Bald", "yes", 0.7), evidence("Bald", "no", 0.11)]  # at chance, not below it
     assert kinds(made) == []
     made.evidence_lines = [evidence("Bald", "yes", 0.12), evidence("Bald", "no", 0.004, empty=0.95)]

@@ -62,18 +62,19 @@ def evidence(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
     for the minority have it.
     """
     lines = evidence_lines(tables)
-    edits = verdicts(tables, limits)
+    removed, neutral = (verdicts(tables, limits, way) for way in ("remove", "neutral"))
     poor = {line["attribute"]: line for line in tables.errors().iter_rows(named=True)}
     for attribute in dict.fromkeys(name for name, _ in lines):
         yes = lines.get((attribute, "yes"))
         if yes is not None and _usable(yes, limits):
-            yield _outside(attribute, yes, edits.get(attribute), limits)
+            yield _outside(attribute, yes, removed.get(attribute), limits)
         if (few := poor.get(attribute, {}).get("minority")) is None:
             continue
         many = "no" if few == "yes" else "yes"
         pair = [lines.get((attribute, side)) for side in (few, many)]
         if all(line is not None and _usable(line, limits) for line in pair):
-            yield _without(attribute, pair[0], pair[1], limits)  # type: ignore[arg-type]
+            tested = (neutral if many == "no" else removed).get(attribute)
+            yield _without(attribute, pair[0], pair[1], tested, limits)  # type: ignore[arg-type]
 
 
 def _usable(line: Line, limits: "Thresholds") -> bool:
@@ -83,7 +84,6 @@ def _usable(line: Line, limits: "Thresholds") -> bool:
 def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: "Thresholds") -> Candidate:
     p = above(-yes["pe"], -yes["pe_high"], -yes["pe_low"], -yes["chance"])
     severity = step(-yes["pe"] / yes["chance"], tuple(-limit for limit in limits.outside))  # type: ignore[arg-type]
-    confirmed = None if tested is None else (True if tested.idle else False if tested.matters else None)
     text = say.outside(yes) if severity else ""
     return Candidate(
         kind="evidence-outside-region",
@@ -92,11 +92,16 @@ def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: "Thres
         severity=severity,
         sentence=text,
         figures={name: yes[name] for name in ("n", "pe", "pe_low", "pe_high", "chance", "method", "layer")},
-        confirmed=confirmed,
+        confirmed=_confirmed(tested),
     )
 
 
-def _without(attribute: str, few: Line, many: Line, limits: "Thresholds") -> Candidate:
+def _confirmed(tested: "Verdict | None") -> bool | None:
+    """Of a finding that the region is without effect: confirmed, contradicted, or open."""
+    return None if tested is None else (True if tested.idle else False if tested.matters else None)
+
+
+def _without(attribute: str, few: Line, many: Line, tested: "Verdict | None", limits: "Thresholds") -> Candidate:
     """Majority: no more than chance and far less than the minority; minority: above chance."""
     from scipy.stats import norm
 
@@ -112,8 +117,15 @@ def _without(attribute: str, few: Line, many: Line, limits: "Thresholds") -> Can
     figures = {"minority_pe": few["pe"], "majority_pe": many["pe"], "chance": many["chance"], "empty_rate": empty}
     figures |= {"majority": many["side"], "method": many["method"], "layer": many["layer"], "n": many["n"]}
     text = say.without(few, many) if severity else ""
-    kind = "majority-without-evidence"
-    return Candidate(kind=kind, attribute=attribute, p=p, severity=severity, sentence=text, figures=figures)
+    return Candidate(
+        kind="majority-without-evidence",
+        attribute=attribute,
+        p=p,
+        severity=severity,
+        sentence=text,
+        figures=figures,
+        confirmed=_confirmed(tested),
+    )
 
 
 @dataclass(frozen=True)
@@ -131,11 +143,11 @@ class Verdict:
     idle: bool
 
 
-def verdicts(tables: Tables, limits: "Thresholds") -> dict[str, Verdict]:
-    """The strongest intervention of each attribute that takes its region away."""
+def verdicts(tables: Tables, limits: "Thresholds", direction: str = "remove") -> dict[str, Verdict]:
+    """The strongest intervention of each attribute: `remove` hides what is there, `neutral` where there is nothing."""
     found: dict[str, Verdict] = {}
     for line in tables.interventions().iter_rows(named=True):
-        if line["direction"] == "insert" or line["n"] < limits.min_count or not known(line, "difference"):
+        if line["direction"] != direction or line["n"] < limits.min_count or not known(line, "difference"):
             continue
         room = known(line, "difference_high") and line["difference_high"] < limits.idle
         verdict = Verdict(line, bool(line["confirmed"]), not line["confirmed"] and room)
