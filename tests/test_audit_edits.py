@@ -531,3 +531,15 @@ def test_names_become_edits_and_what_does_not_fit_is_told():
     with pytest.raises(InputError, match="needs a patch"):
         edits.resolved(["paste"], plan)
     assert {kind.name for kind in edits.everything()} >= {"occlude", "blur", "swap", "paste", "pairs", "counterfactual"}
+
+
+def test_the_cost_is_told_beforehand():
+    regions = {"a": "upper", "b": "upper", "c": "lower", "d": None}
+    source = SimpleNamespace(region=regions.get)
+    plan = SimpleNamespace(readout=SimpleNamespace(names=tuple(regions)), source=source, records=[], seed=0)
+    plan.edits = edits.resolved(["occlude", "swap"], plan)
+    assert edits.passes(plan) == 2 * (1 + edits.CONTROLS) + 4 * (1 + edits.CONTROLS)
+    plan.edits = edits.resolved(["reveal"], plan)
+    assert edits.passes(plan) == 2 * (2 + edits.CONTROLS)
+    plan.edits = ()
+    assert edits.passes(plan) == 0

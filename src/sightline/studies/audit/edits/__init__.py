@@ -44,10 +44,14 @@ __all__ = [
     "everything",
     "find",
     "interventions",
+    "passes",
     "read_pairs",
     "resolved",
     "rows",
 ]
+
+#: Edits that each attribute needs for itself; others are shared by the attributes of a region.
+OWN = ("counterfactual", "hottest", "swap")
 
 
 def resolved(edits: Sequence[str | Edit] | None, plan: Any) -> tuple[Edit, ...]:
@@ -81,6 +85,17 @@ def resolved(edits: Sequence[str | Edit] | None, plan: Any) -> tuple[Edit, ...]:
 def described(edits: Sequence[Edit]) -> list[dict[str, Any]]:
     """What the manifest says of edits."""
     return [{**edit.described(), "controls": CONTROLS} for edit in edits]
+
+
+def passes(plan: Any) -> int:
+    """How many edited images an image of a study is asked as, at most: what its edits cost beside one forward pass."""
+    names = plan.readout.names
+    regions = len({plan.source.region(name) for name in names} - {None})
+    cost = 0
+    for one in plan.edits:
+        cases = 1 if one.name in ("cue", "paste", "pairs") else len(names) if one.name in OWN else regions
+        cost += cases * (one.passes + CONTROLS)
+    return cost
 
 
 def rows(block: Block, plan: Any) -> list[dict[str, Any]]:

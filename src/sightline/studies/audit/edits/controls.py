@@ -72,14 +72,12 @@ def shifts(mask: Tensor) -> NDArray[np.int64]:
     Returns:
         (V, 2).
     """
-    from scipy.signal import correlate
-
     M = mask.numpy()
     rows, columns = np.flatnonzero(M.any(1)), np.flatnonzero(M.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     h, w = bottom - top, right - left
-    part = M[top:bottom, left:right].astype(np.float64)
-    c = np.rint(correlate(part, part, method="fft"))  # (2h - 1, 2w - 1), shift 0 in the middle
+    wide = np.fft.rfft2(M[top:bottom, left:right].astype(np.float64), s=(2 * h - 1, 2 * w - 1))
+    c = np.fft.fftshift(np.rint(np.fft.irfft2(np.abs(wide) ** 2, s=(2 * h - 1, 2 * w - 1))))  # shift 0 in the middle
     down, over = np.arange(-top, M.shape[0] - bottom + 1), np.arange(-left, M.shape[1] - right + 1)
     meets = np.zeros((len(down), len(over)), dtype=bool)
     near_down, near_over = np.abs(down) < h, np.abs(over) < w

@@ -222,9 +222,9 @@ def _with_refused(table: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
         n=pl.lit(0, pl.Int64), note=pl.format("refused: {}", "why")
     )
     both = pl.concat([table, alone.drop("why")], how="diagonal")
-    return both.with_columns(pl.col("refused").fill_null(0)).select(
-        pl.col(name).cast(kind) for name, kind in COLUMNS.items()
-    )
+    order = [name for name in CELL if name != "attribute"]
+    found = both.with_columns(pl.col("refused").fill_null(0)).sort("attribute", *order, nulls_last=True)
+    return found.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
 
 
 def _meant(direction: str, before: Array, after: Array) -> Array:
