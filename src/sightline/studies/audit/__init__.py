@@ -253,7 +253,6 @@ def audit(
     batch: int = 64,
     seed: int = 0,
     min_group: int = 20,
-    pictures: int = 400,
     name: str = "model",
     overwrite: bool = False,
     progress: bool | Callable[[int, int], None] | None = None,
@@ -289,7 +288,6 @@ def audit(
         batch: Images a block.
         seed: Of what draws random numbers.
         min_group: Images that a group, and each class in it, needs to be ranked.
-        pictures: For how many images the folder gets small pictures.
         name: What the classifier is called.
         overwrite: Remove what an earlier run left in the folder.
         progress: Whether to show a bar, or what to call with (done, in all); by default a bar on a terminal.
@@ -321,7 +319,6 @@ def audit(
         edits=tuple(edits or ()),
         rates=rates,
         bias_images=bias_images,
-        pictures=pictures,
         batch=batch,
         seed=seed,
         min_group=min_group,

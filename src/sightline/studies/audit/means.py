@@ -10,9 +10,10 @@ from torch import Tensor
 
 from sightline.studies.audit import tables
 from sightline.studies.audit.engine import Maps
+from sightline.studies.audit.readout import signs
 
 if TYPE_CHECKING:
-    from sightline.studies.audit.work import Block
+    from sightline.studies.audit.block import Block
 
 LARGEST = 32
 """Longest side of a mean map in cells; larger maps are averaged down to it."""
@@ -26,26 +27,36 @@ class Sums:
     def __init__(self, block: "Block") -> None:
         self.block = block
         self.lines: list[dict[str, Any]] = []
+        self._known: dict[int, tuple[list[tuple[str | None, int, int]], Tensor]] = {}
 
-    def add(self, maps: Maps, heat: Tensor, outcome: "np.ndarray[Any, Any]", sign: Tensor) -> None:
+    def add(self, maps: Maps, heat: Tensor) -> None:
         """Add scaled maps (B, h, w) to the sums of their outcomes; an empty map counts, as zeros."""
-        small = lowered_map(heat)
-        kinds = np.array([f"{o or ''}{int(s):+d}" for o, s in zip(outcome, sign, strict=True)])
-        for kind in np.unique(kinds):
-            rows = torch.from_numpy(kinds == kind)
+        small = lowered_map(heat).flatten(1)
+        kinds, member = self._kinds(maps.attribute)
+        sums = (member @ small).numpy()  # (kinds, cells)
+        for (outcome, sign, n), total in zip(kinds, sums, strict=True):
             self.lines.append(
                 {
                     "kind": MAP,
                     "attribute": self.block.names[maps.attribute],
                     "method": maps.method,
                     "layer": maps.layer,
-                    "outcome": str(kind[:-2]) or None,
-                    "sign": int(kind[-2:]),
-                    "n": int(rows.sum()),
-                    "shape": list(small.shape[1:]),
-                    "sum": small[rows].sum(0).flatten().numpy(),
+                    "outcome": outcome,
+                    "sign": sign,
+                    "n": n,
+                    "shape": cells(heat),
+                    "sum": total,
                 }
             )
+
+    def _kinds(self, a: int) -> tuple[list[tuple[str | None, int, int]], Tensor]:
+        """(outcome, sign, count) that occur for an attribute, and (kinds, B) who is of which."""
+        if a not in self._known:
+            pairs = list(zip(self.block.outcomes[:, a], signs(self.block.z[:, a]).tolist(), strict=True))
+            found = sorted(set(pairs), key=str)
+            member = torch.tensor([[float(p == kind) for p in pairs] for kind in found])
+            self._known[a] = [(o, s, pairs.count((o, s))) for o, s in found], member
+        return self._known[a]
 
     def frame(self) -> pl.DataFrame:
         """The block's rows of `means/`: maps, the images, and each region once."""
@@ -75,11 +86,13 @@ class Sums:
 
 def lowered_map(heat: Tensor) -> Tensor:
     """Maps (B, h, w), averaged down to at most `LARGEST` cells a side."""
-    h, w = heat.shape[-2:]
-    if max(h, w) <= LARGEST:
-        return heat
-    size = (min(h, LARGEST), min(w, LARGEST))
-    return F.adaptive_avg_pool2d(heat[:, None], size)[:, 0]
+    size = cells(heat)
+    return heat if size == list(heat.shape[-2:]) else F.adaptive_avg_pool2d(heat[:, None], (size[0], size[1]))[:, 0]
+
+
+def cells(heat: Tensor) -> list[int]:
+    """Height and width of the mean of maps (B, h, w)."""
+    return [min(side, LARGEST) for side in heat.shape[-2:]]
 
 
 def mean(frame: pl.DataFrame) -> "np.ndarray[Any, Any] | None":

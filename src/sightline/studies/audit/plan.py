@@ -46,7 +46,6 @@ class Plan:
     edits: Sequence[Any] = ()
     rates: Mapping[str, float] | None = None
     bias_images: int | None = None
-    pictures: int = 400
     batch: int = 64
     seed: int = 0
     min_group: int = 20

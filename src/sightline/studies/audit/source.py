@@ -1,6 +1,8 @@
 """Where an audit's images come from: records on disk, or rendered faces. Both give pixels, truth, places and groups."""
 
+import zlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -55,8 +57,8 @@ class Source(Protocol):
         """One image."""
         ...
 
-    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
-        """Where an attribute is, in each of some images: (N, H, W) bool; None for an attribute without a region."""
+    def masks(self, loaded: Sequence[Loaded], regions: Sequence[str]) -> dict[str, Tensor]:
+        """Where regions are in each of some images: (N, H, W) bool by name."""
         ...
 
     def region(self, name: str) -> str | None:
@@ -74,25 +76,32 @@ class FaceSource:
         self.known = tuple(faces.names)
         self.keys = [f"face {i}" for i in range(len(faces))]
         # Parameters that are not the same give numbers that are not the same: a resumed run notices other faces.
-        self.sizes = [int(key) for key in faces.parameters.keys]
+        p = faces.parameters
+        rows = zip(p.attributes, p.nuisance, p.keys, p.cue, strict=True)
+        self.sizes = [zlib.crc32(b"".join(part.tobytes() for part in row)) for row in rows]
         self._regions = regions
         self.regions = "exact masks of the renderer" if regions is None else regions.described()
         _known_groups(self.groups, self.known, ())
+
+    @cached_property
+    def _landmarks(self) -> Tensor:
+        return rendered.landmarks(self.faces.parameters, size=self.side)
 
     def load(self, place: int) -> Loaded:
         """One face, drawn at the classifier's size."""
         one = self.faces[place : place + 1]
         pixels = one.pixels if one.size == self.side else rendered.render(one.parameters, size=self.side)
         truth = {name: int(value) for name, value in zip(self.known, one.attributes[0].tolist(), strict=True)}
-        landmarks = rendered.landmarks(one.parameters, size=self.side)[0]
+        landmarks = self._landmarks[place]
         groups = {name: "yes" if truth[name] else "no" for name in self.groups}
         return Loaded(pixels[0], truth, landmarks, groups, place, {})
 
-    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
+    def masks(self, loaded: Sequence[Loaded], regions: Sequence[str]) -> dict[str, Tensor]:
         """The renderer's own masks, unless other regions are asked."""
         if self._regions is not None:
-            return _of_regions(self._regions, loaded, name)
-        return rendered.masks(self.faces.parameters[[one.place for one in loaded]], name, size=self.side)
+            return _painted(self._regions, loaded, regions)
+        parameters = self.faces.parameters[[one.place for one in loaded]]
+        return {name: rendered.masks(parameters, name, size=self.side) for name in regions}
 
     def region(self, name: str) -> str | None:
         """Each attribute has its own."""
@@ -139,9 +148,9 @@ class RecordSource:
                 groups[name] = "yes" if truth[name] else "no"
         return Loaded(sample.pixels, truth, sample.landmarks, groups, place, sample.masks)
 
-    def masks(self, loaded: Sequence[Loaded], name: str) -> Tensor | None:
+    def masks(self, loaded: Sequence[Loaded], regions: Sequence[str]) -> dict[str, Tensor]:
         """As the regions tell."""
-        return None if self._regions is None else _of_regions(self._regions, loaded, name)
+        return {} if self._regions is None else _painted(self._regions, loaded, regions)
 
     def region(self, name: str) -> str | None:
         """As the regions tell."""
@@ -165,19 +174,17 @@ def regions_for(records: Sequence[Record], known: Sequence[str], *, aligned: boo
     return Regions.grid(frame="face") if found is not None and follows else found
 
 
-def _of_regions(regions: "Regions", loaded: Sequence[Loaded], name: str) -> Tensor | None:
-    if regions.of(name) is None:
-        return None
+def _painted(regions: "Regions", loaded: Sequence[Loaded], names: Sequence[str]) -> dict[str, Tensor]:
     size = (loaded[0].pixels.shape[-2], loaded[0].pixels.shape[-1])
     points, given = None, None
     if regions.needs != "nothing":
         unknown = torch.full((5, 2), torch.nan)
         points = torch.stack([one.landmarks if tuple(one.landmarks.shape) == (5, 2) else unknown for one in loaded])
     if regions.needs == "masks":
-        names = {region for one in loaded for region in one.masks} | {str(regions.of(name))}
         blank = torch.zeros(size, dtype=torch.bool)
-        given = {region: torch.stack([one.masks.get(region, blank) for one in loaded]) for region in names}
-    return regions.masks([name], size, landmarks=points, count=len(loaded), given=given)[:, 0]
+        given = {name: torch.stack([one.masks.get(name, blank) for one in loaded]) for name in names}
+    found = regions.painted(names, size, points, count=len(loaded), given=given)
+    return {name: found[:, i] for i, name in enumerate(names)}
 
 
 def _first(records: Sequence[Record], most: int = 1000, looked: int = 50) -> tuple[Record, tuple[str, ...]]:
