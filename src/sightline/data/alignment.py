@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from sightline.data.annotations.record import Record, Sample
+from sightline.data.augmentation import Augmentation, augmented
 from sightline.data.fitting import Box, Size, placement
 from sightline.data.warping import Warp
 from sightline.errors import InputError
+
+__all__ = ["Alignment", "Augmentation", "Fit", "Preparation", "aligned", "augmented", "frontal"]
 
 Fit = Literal["crop", "squash", "pad", "align"]
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sightline.errors import InputError
 
-_FINEST = 8  # samples a side of an output pixel, after whole pixels have been averaged
+_FINEST = 8  # samples a side of an output pixel; where it sees more, blocks of pixels are averaged first
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class Warp:
     def pixels(self, pixels: Tensor) -> Tensor:
         """Bring (B, C, H, W) along, by bilinear sampling; beyond the image's edge its outermost pixels are repeated.
 
-        Where the image shrinks, s > 1 of its pixels a pixel of the input, blocks of floor(s) x floor(s) pixels are
-        averaged first, and each pixel of the input is the mean of n x n samples, n = ceil of what is left of s: the
-        filter is as wide as the pixel that it makes, so that nothing finer than it survives as a pattern. Where it
-        does not shrink, n is 1; a map that moves whole pixels gives them back exactly.
+        Where the image shrinks, s > 1 of its pixels a pixel of the input, each pixel of the input is the mean of n x n
+        samples over its own square, n = ceil(s): the filter is as wide as the pixel that it makes, so that nothing
+        finer survives as a pattern. (For s > 8 blocks of floor(s / 4) pixels a side are averaged first and counted as
+        pixels.) Where it does not shrink, n is 1; a map that moves whole pixels gives them back exactly.
 
         Returns:
             (B, C, height, width) in the range of what was given, in its dtype.
@@ -79,12 +79,14 @@ class Warp:
         return out[(out[:, 2] > out[:, 0]) & (out[:, 3] > out[:, 1])]
 
     def _sampled(self, pixels: Tensor, *, beyond: str) -> Tensor:
-        s = float(torch.linalg.svdvals(self.matrix[:, :2]).max())
-        block = max(1, min(math.floor(s + 1e-9), *self.image))
-        n = max(1, min(math.ceil(s / block - 1e-9), _FINEST))
+        s = float(torch.linalg.matrix_norm(self.matrix[:, :2], ord=2))
+        block = 1 if s <= _FINEST else math.floor(s / (_FINEST / 2))
+        n = max(1, math.ceil(s / block - 1e-9))
         x = pixels.double()
         if block > 1:
-            x = F.avg_pool2d(x, block, ceil_mode=True, count_include_pad=False)
+            below, right = (-side % block for side in self.image)
+            x = F.pad(x, (0, right, 0, below), mode="replicate" if beyond == "border" else "constant")
+            x = F.avg_pool2d(x, block)
         height, width = self.size
         y, u = (((torch.arange(side * n, dtype=torch.float64) + 0.5) / n - 0.5) for side in (height, width))
         grid = torch.stack(torch.meshgrid(y, u, indexing="ij")[::-1], -1)
