@@ -120,10 +120,14 @@ def test_a_group_is_judged_by_truth_not_by_its_mixture_and_small_ones_never():
     worse = [group("Male", "no", "Bald", 60, 30, 500, 10), group("Male", "yes", "Bald", 240, 30, 400, 8)]
     row = only(Made(errors, worse), gap=(0.5, 0.6, 0.7))
     assert (row["kind"], row["group"], row["severity"]) == ("worst-group", "Male: no", 3)
-    assert "Of the 60 images of the group Male: no with “Bald”, the classifier misses 50 %" in row["sentence"]
+    assert "Among images without “Male”, the classifier misses “Bald” in 50 %" in row["sentence"]
     # Twice as many images of the harder side, the same rates: served alike.
     mixed = [group("Male", "no", "Bald", 200, 40, 100, 2), group("Male", "yes", "Bald", 100, 20, 800, 16)]
     assert kinds(Made(errors, mixed), gap=(0.5, 0.6, 0.7)) == []
+    both = [*worse, group("Male x Young", "no x no", "Bald", 50, 25, 300, 6)]
+    assert [row["group"] for row in findings(Made(errors, both)).iter_rows(named=True) if row["group"]] == ["Male: no"]
+    both[-1] = group("Male x Young", "no x no", "Bald", 40, 28, 300, 6)
+    assert len(findings(Made(errors, both)).filter(kind="worst-group")) == 2
     small = [group("Male", "no", "Bald", 10, 10, 500, 10)]
     assert kinds(Made(errors, small), gap=(0.5, 0.6, 0.7)) == []
 

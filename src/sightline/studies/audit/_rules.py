@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sightline.studies.audit.findings import Thresholds
 
 Line = Mapping[str, Any]
+JOINED = " x "
+"""What joins columns, and values, of an intersection of groups."""
 
 
 class Tables(Protocol):
@@ -40,6 +42,7 @@ class Candidate:
         sentence: What was found, in plain words.
         figures: The numbers in the sentence.
         group: A group of images, such as `Male: no`.
+        parts: Of a group, each column with its value.
         confirmed: Whether an intervention confirms what maps say; None where none was asked, or where no map is meant.
     """
 
@@ -51,6 +54,7 @@ class Candidate:
     figures: dict[str, Any] = field(default_factory=dict)
     group: str | None = None
     confirmed: bool | None = None
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 def minority_share(line: Line) -> float | None:
@@ -130,7 +134,7 @@ def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
                 continue
             table = [[wrong, n - wrong], [other_wrong, others - other_wrong]]
             severity = step(wrong / n - other_wrong / others, limits.group)
-            name = f"{line['by']}: {line['group']}"
+            parts = dict(zip(line["by"].split(JOINED), line["group"].split(JOINED), strict=True))
             figures = {
                 "truth": side,
                 "n": n,
@@ -138,11 +142,14 @@ def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
                 "others": others,
                 "error_others": other_wrong / others,
             }
-            text = say.worst_group(line["attribute"], side, name, (wrong, n), (other_wrong, others)) if severity else ""
+            text = (
+                say.worst_group(line["attribute"], side, parts, (wrong, n), (other_wrong, others)) if severity else ""
+            )
             yield Candidate(
                 kind="worst-group",
                 attribute=line["attribute"],
-                group=name,
+                group=f"{line['by']}: {line['group']}",
+                parts=parts,
                 p=float(fisher_exact(table, alternative="greater").pvalue),
                 severity=severity,
                 sentence=text,

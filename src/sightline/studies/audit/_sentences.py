@@ -6,6 +6,7 @@ from typing import Any
 from sightline.studies.statistics import wilson
 
 Line = Mapping[str, Any]
+Count = tuple[int, int]
 
 
 def named(attribute: str) -> str:
@@ -97,13 +98,26 @@ def unconfirmed(yes: Line, edit: Line) -> str:
     )
 
 
-def worst_group(attribute: str, side: str, group: str, own: tuple[int, int], rest: tuple[int, int]) -> str:
+def worst_group(attribute: str, side: str, group: Mapping[str, str], own: Count, rest: Count) -> str:
     """How much worse a group is served than the others: (wrong, images) of either."""
-    name, spoken = named(attribute), group.replace("_", " ")
-    what = f"with {name}, the classifier misses" if side == "yes" else f"without {name}, it wrongly says yes to"
-    first, second = (f"{percent(k / n)}{between(*wilson(k, n))}" for k, n in (own, rest))
-    start = f"Of the {own[1]:,} images of the group {spoken} {what} {first}"
-    return f"{start}; of the {rest[1]:,} other such images, {second}."
+    name, first, second = named(attribute), *(percent(k / n) + between(*wilson(k, n)) for k, n in (own, rest))
+    if side == "yes":
+        what, where = f"misses {name} in", "that have it"
+    else:
+        what, where = f"wrongly says yes to {name} for", "that do not have it"
+    return (
+        f"Among images {members(group)}, the classifier {what} {first} of the {own[1]:,} {where}; among all others, "
+        f"{'in' if side == 'yes' else 'for'} {second} of the {rest[1]:,}."
+    )
+
+
+def members(group: Mapping[str, str]) -> str:
+    """{"Male": "no", "region": "north"} -> `without “Male”, of “region” north`."""
+    said = {"yes": "with {}", "no": "without {}"}
+    return " and ".join(
+        said[value].format(named(column)) if value in said else f"of {named(column)} {value.replace('_', ' ')}"
+        for column, value in group.items()
+    )
 
 
 VERDICTS = {

@@ -144,7 +144,7 @@ def findings(tables: Tables, thresholds: Thresholds | None = None) -> "polars.Da
     corrected = holm([one.p for one in tested])
     kinds = list(KINDS)
     found = [(one, float(p)) for one, p in zip(tested, corrected, strict=True) if one.severity and p < limits.alpha]
-    lines = [_line(one, p, len(tested)) for one, p in found]
+    lines = [_line(one, p, len(tested)) for one, p in _distinct(found, limits)]
     schema = {
         **dict.fromkeys(("kind", "attribute", "group"), pl.String),
         "severity": pl.Int64,
@@ -165,6 +165,22 @@ def described(thresholds: Thresholds | None = None) -> dict[str, object]:
 
 def _candidates(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     return chain.from_iterable(rule(tables, limits) for rule in RULES)
+
+
+def _distinct(found: list[tuple[Candidate, float]], limits: Thresholds) -> list[tuple[Candidate, float]]:
+    """Without intersections of groups that say no more than one of the larger groups they are part of."""
+    groups = [one for one, _ in found if one.parts]
+
+    def told(one: Candidate) -> bool:
+        return any(
+            other.attribute == one.attribute
+            and other.figures["truth"] == one.figures["truth"]
+            and other.parts.items() < one.parts.items()
+            and one.figures["error"] - other.figures["error"] < limits.group[0]
+            for other in groups
+        )
+
+    return [pair for pair in found if not (pair[0].parts and told(pair[0]))]
 
 
 def _line(one: Candidate, p_holm: float, tests: int) -> tuple[object, ...]:
