@@ -121,9 +121,13 @@ def _blurred(pixels: Tensor, sigma: Tensor) -> Tensor:
     def weights(side: int) -> Tensor:
         far = torch.arange(side, dtype=torch.float64)
         kernel = (-((far[:, None] - far) ** 2) / (2 * sigma.clamp(min=1e-3)[:, None, None] ** 2)).exp()
+        kernel = kernel.where(kernel > 1e-9, 0.0)  # numbers too small for float32 would make products slow
         return (kernel / kernel.sum(2, keepdim=True)).to(pixels)[:, None]
 
-    return weights(pixels.shape[2]) @ pixels @ weights(pixels.shape[3]).transpose(2, 3)
+    height, width = pixels.shape[2:]
+    down = weights(height)
+    across = down if width == height else weights(width)
+    return down @ pixels @ across.transpose(2, 3)
 
 
 def _followed(landmarks: Tensor, A: Tensor, b: Tensor, mirrored: Tensor) -> Tensor:
