@@ -3,7 +3,7 @@
 manifest.json      what was asked of what, under which protocol
 finished.jsonl     the journal: one line a finished part, appended when its files are there
 rows/*.parquet     tidy rows, one file a part
-curves/*.parquet   what values were computed from, likewise
+curves/*.parquet   what values were computed from, likewise; other tables of a study have a folder each
 pending/           finished pieces of the part that is being worked on
 thumbs/            small pictures
 """

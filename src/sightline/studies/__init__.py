@@ -3,9 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Benchmark", "Confusion", "benchmark", "confusion"]
+__all__ = ["Audit", "Benchmark", "Confusion", "benchmark", "confusion"]
 
 _HOME = {
+    "Audit": "sightline.studies.audit",
     "Benchmark": "sightline.studies.benchmarking",
     "Confusion": "sightline.studies.confusions",
     "benchmark": "sightline.studies.benchmarking",
@@ -13,6 +14,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from sightline.studies.audit import Audit
     from sightline.studies.benchmarking import Benchmark, benchmark
     from sightline.studies.confusions import Confusion, confusion
 

@@ -28,6 +28,7 @@ SCHEMA: dict[str, Any] = {
     "balanced_error_tuned": pl.Float64,
     "note": pl.String,
 }
+_AP_RESAMPLES = 500  # each of them ranks all images again
 _LEAST = 4
 """Images of each class from which on a threshold is tuned."""
 
@@ -44,7 +45,7 @@ def errors(
 
     FNR = FN / P, FPR = FP / N, error = (FN + FP) / (P + N), balanced error = (FNR + FPR) / 2, for the decision z >= 0.
     Rates have Wilson's interval, the balanced error the square-and-add one, the area under the ROC curve Newcombe's,
-    the average precision a bootstrap stratified by the truth (fewer resamples for very many images). `threshold_tuned`
+    the average precision a bootstrap stratified by the truth (of at most 500 resamples). `threshold_tuned`
     is the threshold of least balanced error on these images; what it is worth, `balanced_error_tuned`, is told across
     two halves: tuned on the one, measured on the other. `minority` is the rarer side in training, where `rates` tell
     it, else in these images.
@@ -112,7 +113,7 @@ def _ranked(y: NDArray[np.bool_], z: Array, resamples: int, seed: int) -> dict[s
     precision = average_precision(y[order], last, np.ones((1, len(y))))
     found["AP"] = float(precision[0])
     if y.sum() > 1:
-        count = int(np.clip(4_000_000 // len(y), 200, resamples))
+        count = min(resamples, _AP_RESAMPLES)
         drawn = [average_precision(y[order], last, w[:, order]) for w in draws(len(y), count, seed, y)]
         (low_,), (high_,) = ends(np.concatenate(drawn)[:, None])
         found |= {"AP_low": float(low_), "AP_high": float(high_)}

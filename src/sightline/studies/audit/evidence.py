@@ -72,8 +72,9 @@ def _lines(
     judged = chosen & np.tile(known, len(cells))
     full = judged & ~np.tile(empty, len(cells))
     value = np.tile(np.nan_to_num(pe), len(cells))
-    means = ratios(value * judged, judged.astype(float), resamples=resamples, seed=seed)
-    filled = ratios(value * full, full.astype(float), resamples=resamples, seed=seed)
+    weights = np.concatenate([judged, full], axis=1).astype(float)
+    both = ratios(np.tile(value, 2) * weights, weights, resamples=resamples, seed=seed)
+    means, filled = ([part[half] for part in both] for half in (slice(chosen.shape[1]), slice(chosen.shape[1], None)))
     found = []
     for j in range(chosen.shape[1]):
         (side, kind), name, pick = _CELLS[j // len(names)], names[j % len(names)], judged[:, j]
