@@ -134,8 +134,8 @@ class Verdict:
 
     Attributes:
         line: The line of the intervention.
-        matters: It changes the decision more than the same elsewhere does, beyond chance.
-        idle: It does not, and the interval leaves no room for a difference that counts.
+        matters: It changes the decision more than the same elsewhere does, beyond chance and by enough to count.
+        idle: The interval leaves no room for a difference that counts.
     """
 
     line: Line
@@ -149,8 +149,8 @@ def verdicts(tables: Tables, limits: "Thresholds", direction: str = "remove") ->
     for line in tables.interventions().iter_rows(named=True):
         if line["direction"] != direction or line["n"] < limits.min_count or not known(line, "difference"):
             continue
-        room = known(line, "difference_high") and line["difference_high"] < limits.idle
-        verdict = Verdict(line, bool(line["confirmed"]), not line["confirmed"] and room)
+        idle = known(line, "difference_high") and line["difference_high"] < limits.idle
+        verdict = Verdict(line, bool(line["confirmed"]) and line["difference"] >= limits.idle, idle)
         before = found.get(line["attribute"])
         if before is None or abs(line["difference"]) > abs(before.line["difference"]):
             found[line["attribute"]] = verdict
