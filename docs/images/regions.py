@@ -1,6 +1,6 @@
 """Draws docs/images/regions.png: both definitions of regions on the mean of aligned rendered faces.
 
-    python docs/images/regions.py
+python docs/images/regions.py
 """
 
 from pathlib import Path
