@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import polars
 
     from sightline.data.regions import Regions
+    from sightline.studies.audit.comparison import Comparison
 
-__all__ = ["METHODS", "Audit", "Plan", "audit", "run_plan"]
+__all__ = ["METHODS", "Audit", "Plan", "audit", "compare", "run_plan"]
 
 Outcome = Literal["all", "yes", "no", "TP", "FP", "FN", "TN"]
 Reference = Literal["balanced", "plain"]
@@ -203,6 +204,19 @@ class Audit:
         region = self.manifest["settings"]["regions_of"].get(attribute)
         rows = self._means.filter(pl.col("kind") == means.REGION, pl.col("attribute") == region)
         return means.mean(rows)
+
+
+def compare(a: Audit, b: Audit) -> "Comparison":
+    """Compare two audits image by image; differences are b - a.
+
+    Raises:
+        InputError: They share no image or no attribute; the text says which.
+    """
+    from sightline.studies.audit.comparison import Comparison
+
+    found = Comparison(a, b)
+    _ = found.pairs
+    return found
 
 
 def run_plan(

@@ -1,5 +1,6 @@
 """How much of a decision is bias: of the head, of what is common to all images, and of every layer."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -63,11 +64,7 @@ def bias(
         return pl.DataFrame(schema=SCHEMA)
     names = errors["attribute"].to_list()
     minority = dict(errors.select("attribute", "minority").iter_rows())
-    images, row = np.unique(decisions["image_index"].to_numpy(), return_inverse=True)
-    column = decisions["attribute"].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
-    z, y, b = (np.full((len(images), len(names)), np.nan) for _ in range(3))
-    for out, name in ((z, "z"), (y, "truth"), (b, "b_head")):
-        out[row, column] = decisions[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    z, y, b = matrices(decisions, names)
     lines = []
     shares = _shares(z, y, b, reference, resamples, seed)
     told = _layers(layers, resamples, seed)
@@ -79,13 +76,40 @@ def bias(
     return pl.DataFrame(lines, schema=SCHEMA, orient="row")
 
 
-def _shares(
-    z: Array, y: Array, b: Array, reference: Reference, resamples: int, seed: int
-) -> dict[tuple[int, int], dict[str, Any]]:
-    """(sign, attribute) -> figures."""
+def matrices(decisions: pl.DataFrame, names: list[str]) -> tuple[Array, Array, Array]:
+    """z, truth and b_head, (images, attributes) each, images in the order of their numbers; NaN where unknown."""
+    images, row = np.unique(decisions["image_index"].to_numpy(), return_inverse=True)
+    column = decisions["attribute"].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
+    found = []
+    for name in ("z", "truth", "b_head"):
+        out = np.full((len(images), len(names)), np.nan)
+        out[row, column] = decisions[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        found.append(out)
+    return found[0], found[1], found[2]
+
+
+SHARES = ("mean_abs_z", "share_bias", "share_common", "share_own")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Figures of one side, in the order of `SHARES`.
+
+    Attributes:
+        whole: (4, A) of all images.
+        draws: (r, 4, A) of each resample.
+        n: (A,) decisions for this side.
+    """
+
+    whole: Array
+    draws: Array
+    n: Array
+
+
+def drawn_shares(z: Array, y: Array, b: Array, reference: Reference, *, resamples: int, seed: int) -> dict[int, Drawn]:
+    """Sign of the decision -> figures; the same seed and number of images give the same resamples."""
     there, A = ~np.isnan(z), z.shape[1]
-    z0 = np.nan_to_num(z)
-    head = np.nanmean(np.where(there, b, np.nan), axis=0) if not np.isnan(b).all() else np.full(A, np.nan)
+    z0, head = np.nan_to_num(z), heads(b)
     base = np.nan_to_num(head)
     sides = {1: there & (z0 >= 0), -1: there & (z0 < 0)}
     classes = [there & (y == 1), there & (y == 0)] if reference == "balanced" else [there]
@@ -94,36 +118,42 @@ def _shares(
         parts += [z0 * chosen, chosen]
     X = np.concatenate(parts, axis=1).astype(float)  # (images, parts x A)
 
-    def figures(sums: Array) -> dict[int, Array]:
-        """(r, parts x A) sums -> sign -> (r, 4, A): mean |z| and the three shares."""
+    def figures(sums: Array, k: int, s: int) -> Array:
         p = sums.reshape(len(sums), len(parts), A)
-        common = np.mean([divide(p[:, k], p[:, k + 1]) for k in range(4, len(parts), 2)], axis=0) - base
-        out = {}
-        for k, s in ((0, 1), (2, -1)):
-            m = divide(p[:, k], p[:, k + 1])
-            bias_, common_ = divide(s * base + 0 * m, m), divide(s * common, m)
-            out[s] = np.stack(
-                [m, bias_ if not np.isnan(b).all() else np.nan * m, common_, 1 - np.nan_to_num(bias_) - common_], 1
-            )
-        return out
+        common = np.mean([divide(p[:, c], p[:, c + 1]) for c in range(4, len(parts), 2)], axis=0) - base
+        m = divide(p[:, k], p[:, k + 1])
+        of_head, of_common = divide(s * head + 0 * m, m), divide(s * common, m)
+        return np.stack([m, of_head, of_common, 1 - np.nan_to_num(of_head) - of_common], 1)
 
-    whole = figures(X.sum(0, keepdims=True))
-    drawn = [figures(w @ X) for w in draws(len(z), resamples, seed)]
+    sums = np.concatenate([w @ X for w in draws(len(z), resamples, seed)])
+    whole = X.sum(0, keepdims=True)
+    return {s: Drawn(figures(whole, k, s)[0], figures(sums, k, s), sides[s].sum(0)) for s, k in ((1, 0), (-1, 2))}
+
+
+def heads(b: Array) -> Array:
+    """(A,) the bias of the head; NaN where the head is not affine."""
+    return np.array([column[~np.isnan(column)].mean() if (~np.isnan(column)).any() else np.nan for column in b.T])
+
+
+def _shares(
+    z: Array, y: Array, b: Array, reference: Reference, resamples: int, seed: int
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """(sign, attribute) -> figures with intervals."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for s in (1, -1):
-        low, high = ends(np.concatenate([d[s] for d in drawn]).reshape(resamples, -1))
-        low, high = low.reshape(4, A), high.reshape(4, A)
-        for i in range(A):
-            n = int(sides[s][:, i].sum())
+    headless = np.isnan(heads(b))
+    for s, drawn in drawn_shares(z, y, b, reference, resamples=resamples, seed=seed).items():
+        low, high = (e.reshape(drawn.whole.shape) for e in ends(drawn.draws.reshape(resamples, -1)))
+        for i in range(z.shape[1]):
+            n = int(drawn.n[i])
             line: dict[str, Any] = {"n": n}
-            refused = n > 0 and whole[s][0, 0, i] < LEAST_Z
-            for k, name in enumerate(("mean_abs_z", "share_bias", "share_common", "share_own")):
+            refused = n > 0 and drawn.whole[0, i] < LEAST_Z
+            for k, name in enumerate(SHARES):
                 if refused and k:
                     continue
-                line[name] = none(whole[s][0, k, i])
+                line[name] = none(drawn.whole[k, i])
                 if n > 1:
                     line |= {f"{name}_low": none(low[k, i]), f"{name}_high": none(high[k, i])}
-            line["note"] = _note(n, refused, bool(np.isnan(head[i])), none(whole[s][0, 2, i]))
+            line["note"] = _note(n, refused, bool(headless[i]), none(drawn.whole[2, i]))
             found[s, i] = line
     return found
 

@@ -1,9 +1,11 @@
 """Where the evidence lies: proportional energy by decision and outcome, with empty maps told apart."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from sightline.studies.audit.intervals import Array, none, rate, ratios
 
@@ -45,26 +47,43 @@ def evidence(maps: pl.DataFrame, errors: pl.DataFrame, *, resamples: int = 2000,
     return frame.sort(place, maintain_order=True)
 
 
-def _lines(
-    maps: pl.DataFrame, names: list[str], minority: dict[str, str], labels: dict[str, Any], resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """The rows of one method at one layer."""
-    images, row = np.unique(maps["image_index"].to_numpy(), return_inverse=True)
-    place = {name: i for i, name in enumerate(names)}
-    column = np.array([place[name] for name in maps["attribute"].to_list()])
-    shape = (len(images), len(names))
+@dataclass(frozen=True)
+class Dense:
+    """The maps of one method at one layer, (images, attributes) each; PE and area are NaN where they are unknown."""
 
-    def dense(values: Any, missing: float) -> Array:
+    pe: Array
+    area: Array
+    empty: NDArray[np.bool_]
+    sign: Array
+    outcome: "np.ndarray[Any, Any]"
+
+
+def dense(maps: pl.DataFrame, names: list[str], count: int | None = None) -> Dense:
+    """Rows as matrices; `count` images, numbered from 0, where not all of them need to have rows."""
+    numbers = maps["image_index"].to_numpy()
+    images, row = np.unique(numbers, return_inverse=True)
+    if count is not None:
+        row = numbers
+    column = maps["attribute"].replace_strict(names, range(len(names)), return_dtype=pl.Int64).to_numpy()
+    shape = (len(images) if count is None else count, len(names))
+
+    def put(values: Any, missing: float) -> Array:
         out = np.full(shape, missing)
         out[row, column] = values
         return out
 
-    pe, area = (dense(maps[name].fill_null(np.nan).to_numpy(), np.nan) for name in ("pe", "area"))
-    empty = dense(maps["empty"].to_numpy(), 0.0) > 0
-    sign = dense(maps["sign"].to_numpy(), 0.0)
-    known = ~np.isnan(pe)
+    pe, area = (put(maps[name].fill_null(np.nan).to_numpy(), np.nan) for name in ("pe", "area"))
     outcome = np.full(shape, "", dtype=object)
     outcome[row, column] = maps["outcome"].fill_null("").to_list()
+    return Dense(pe, area, put(maps["empty"].to_numpy(), 0.0) > 0, put(maps["sign"].to_numpy(), 0.0), outcome)
+
+
+def _lines(
+    maps: pl.DataFrame, names: list[str], minority: dict[str, str], labels: dict[str, Any], resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """The rows of one method at one layer."""
+    of = dense(maps, names)
+    pe, area, empty, sign, outcome, known = of.pe, of.area, of.empty, of.sign, of.outcome, ~np.isnan(of.pe)
     cells = [
         (sign == (1 if side == "yes" else -1)) & ((outcome == kind) if kind != "all" else True) for side, kind in _CELLS
     ]
