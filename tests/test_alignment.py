@@ -356,6 +356,17 @@ def test_augmentation_depends_on_its_generator_alone():
     assert bool(((one[0] >= 0) & (one[0] <= 1)).all())
 
 
+def test_training_that_names_an_augmentation_gets_it():
+    from sightline.training.attributes.recipe import Recipe
+    from sightline.training.attributes.run import changed
+
+    pixels = faces.sample(4, seed=3, size=32).pixels
+    seen = {kind: changed(pixels, Recipe(augment=kind), 4) for kind in ("affact", "light", "flip", "none")}
+    assert torch.equal(seen["none"], pixels)
+    assert torch.equal(seen["affact"], augmented(pixels, generator=seeded(4))[0])
+    assert not any(torch.equal(seen[kind], pixels) for kind in ("affact", "light", "flip"))
+
+
 def test_augmentation_that_cannot_be():
     with pytest.raises(InputError, match="angle must be 0 or more, not -1"):
         Augmentation(angle=-1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline import store
+from sightline.data.augmentation import augmented
 from sightline.errors import ModelError
 from sightline.loading.trained import NAME, write_trained
 from sightline.training._augment import augment
@@ -260,6 +261,8 @@ class Trainer:
 def changed(pixels: Tensor, recipe: Recipe, seed: int) -> Tensor:
     """Pixels (B, 3, H, W) in [0, 1] as a step sees them: augmented by chance that depends on the seed alone."""
     generator = torch.Generator().manual_seed(seed)
+    if recipe.augment == "affact":
+        return augmented(pixels, generator=generator)[0]
     if recipe.augment == "light":
         return augment(pixels, generator)
     if recipe.augment == "flip":
