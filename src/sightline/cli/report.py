@@ -52,10 +52,11 @@ def report(
 def _report_of(run: Path, export: list[Path]) -> Any:
     """The report that fits the run's study."""
     from sightline import store
-    from sightline.report import audit, benchmark, confusions, training
+    from sightline.report import attributes, audit, benchmark, confusions, training
     from sightline.report.benchmark.export import check_suffix
 
-    kinds: dict[Any, Any] = {"audit": audit.Report, "confusion": confusions.Report, training.STUDY: training.Report}
+    kinds: dict[Any, Any] = {"audit": audit.Report, "confusion": confusions.Report}
+    kinds |= {training.STUDY: training.Report, attributes.STUDY: attributes.Report}
     study = store.read_manifest(run).get("study")
     for path in export:
         (kinds[study].check_suffix if study in kinds else check_suffix)(path)

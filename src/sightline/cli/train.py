@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from sightline.cli import _options as options
+from sightline.cli import _train_attributes as of_attributes
 
 train = typer.Typer(
     no_args_is_help=True,
-    help="Train what explains a classifier: an attention beside it. The classifier itself is never changed.",
+    help="Train a classifier of attributes, or an attention that explains a classifier.",
 )
 
 TRAINING_PANEL = "The training"
@@ -34,7 +35,10 @@ sightline explain val/cat.jpg -m torchvision:resnet50 --weights resnet50.pth --m
 
 @train.callback()
 def _group() -> None:
-    """Train what explains a classifier: an attention beside it. The classifier itself is never changed."""
+    """Train a classifier of attributes, or an attention that explains a classifier."""
+
+
+train.command(epilog=of_attributes.EPILOG)(of_attributes.attributes)
 
 
 @train.command(epilog=EPILOG)

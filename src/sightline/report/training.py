@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from sightline import store
 from sightline.errors import InputError, StorageError
@@ -41,20 +41,22 @@ class Report:
         rows: One an epoch.
     """
 
+    study: ClassVar[str] = STUDY
+
     path: Path
     manifest: Mapping[str, Any]
     rows: Sequence[Row]
 
     @classmethod
-    def of(cls, run: str | os.PathLike[str]) -> "Report":
+    def of(cls, run: str | os.PathLike[str]) -> Self:
         """The report of a run of `sl.training.fit_attention`.
 
         Raises:
             StorageError: No run, or one of another study.
         """
         manifest = store.read_manifest(run)
-        if manifest.get("study") != STUDY:
-            raise StorageError(f"{run} is the run of a study {manifest.get('study')!r}; this report is for {STUDY!r}")
+        if manifest.get("study") != cls.study:
+            raise StorageError(f"{run} is of a study {manifest.get('study')!r}; this report is for {cls.study!r}")
         return cls(Path(run), manifest, store.read_parts(run))
 
     def write(self, path: str | os.PathLike[str] | None = None) -> Path:
@@ -64,8 +66,12 @@ class Report:
             StorageError: It cannot be written.
         """
         found = self.path / PAGE if path is None else Path(path)
-        write_page(found, page(self.manifest, self.rows, self.path.resolve().name))
+        write_page(found, self.page())
         return found
+
+    def page(self) -> Page:
+        """The page from what lies in the folder."""
+        return page(self.manifest, self.rows, self.path.resolve().name)
 
     @staticmethod
     def check_suffix(path: str | os.PathLike[str]) -> None:
@@ -125,7 +131,7 @@ def page(manifest: Mapping[str, Any], rows: Sequence[Row], name: str) -> Page:
         sections=[
             Section(title="What was found", blocks=_findings(manifest, rows)),
             *(
-                [Section(title="Curves", blocks=[_curves(rows)], lead="Means over the images of each epoch.")]
+                [Section(title="Curves", blocks=[curves(rows)], lead="Means over the images of each epoch.")]
                 if rows
                 else []
             ),
@@ -135,15 +141,6 @@ def page(manifest: Mapping[str, Any], rows: Sequence[Row], name: str) -> Page:
         ],
         footer=f"Made with Sightline from the run `{name}`. `sightline report RUN` makes it again.",
     )
-
-
-def _epochs(manifest: Mapping[str, Any], rows: Sequence[Row]) -> list[Section]:
-    if not rows:
-        return []
-    return [
-        Section(title="Curves", blocks=[_curves(rows)], lead="Means over the images of each epoch."),
-        Section(title="Epochs", blocks=[_table(rows, manifest.get("best"))]),
-    ]
 
 
 def _findings(manifest: Mapping[str, Any], rows: Sequence[Row]) -> list[Block]:
@@ -184,10 +181,11 @@ def _findings(manifest: Mapping[str, Any], rows: Sequence[Row]) -> list[Block]:
     return blocks
 
 
-def _curves(rows: Sequence[Row]) -> Charts:
+def curves(rows: Sequence[Row], measures: Sequence[tuple[str, str, str]] = _MEASURES) -> Charts:
+    """A chart a measure (column, label, words) over the epochs, of what is trained on and what chooses."""
     charts = []
     epochs = [float(row["epoch"]) for row in rows]
-    for name, label, words in _MEASURES:
+    for name, label, words in measures:
         series = [
             Series(name=spoken, x=epochs, y=[float(row[f"{part}_{name}"]) for row in rows], picked=True, control=False)
             for part, spoken in _PARTS

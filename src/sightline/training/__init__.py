@@ -3,11 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_HOME = {"fit_attention": "sightline.training.attention", "fit_attributes": "sightline.training.attributes"}
+_HOME = {
+    "fit_attention": "sightline.training.attention",
+    "fit_attributes": "sightline.training.attributes",
+    "logit_adjusted": "sightline.training.adjusted",
+}
 
-__all__ = ["fit_attention", "fit_attributes"]
+__all__ = ["fit_attention", "fit_attributes", "logit_adjusted"]
 
 if TYPE_CHECKING:
+    from sightline.training.adjusted import logit_adjusted
     from sightline.training.attention import fit_attention
     from sightline.training.attributes import fit_attributes
 

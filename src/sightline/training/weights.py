@@ -221,7 +221,7 @@ def from_selection(omega: Tensor, source: Tensor, *, support: Tensor | None = No
     cells, which = np.unique(w, axis=0, return_inverse=True)
     noise = np.exp(np.random.default_rng(seed).normal(0, _NOISE, cells.shape))
     moved, _, _ = _solve((cells * noise)[which.reshape(-1)], k)
-    masses = shares * np.exp(-u)
+    masses = shares * np.exp(-u) * w.max(0)  # `_solve` has every w_k at most 1
     return Selection(
         weights=torch.from_numpy(weights),
         masses=torch.from_numpy(masses / masses.max()),

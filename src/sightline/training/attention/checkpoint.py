@@ -69,6 +69,10 @@ def load_checkpoint(path: Path, module: nn.Module, optimiser: Optimizer) -> dict
             moments.setdefault(int(index), {})[name] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    for parameter, entries in optimiser.state.items():  # fused steps go through memory: moments lie as the weights do
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter).copy_(value)
     assert state is not None  # noqa: S101 - it was just read
     return state
 

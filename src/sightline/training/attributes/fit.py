@@ -1,12 +1,10 @@
 """`fit_attributes`: from images with answers to a classifier, in a folder that survives a kill."""
 
 import copy
-import dataclasses
 import hashlib
 import json
 import platform
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -29,11 +27,13 @@ from sightline.loading.weights import read_state
 from sightline.progress import deferred_interrupt, shown
 from sightline.training._fabric import fabric_on
 from sightline.training.attention import checkpoint
+from sightline.training.attributes.about import about_of
 from sightline.training.attributes.data import gathered
+from sightline.training.attributes.estimate import announced
 from sightline.training.attributes.losses import objective_of
 from sightline.training.attributes.material import Material, material
 from sightline.training.attributes.recipe import Recipe, recipe_of
-from sightline.training.attributes.run import STUDY, Trainer, changed, optimiser_of
+from sightline.training.attributes.run import STUDY, Trainer, optimiser_of
 
 Announce = Callable[[str], object]
 
@@ -150,7 +150,7 @@ def fit_attributes(
         workers=workers,
         progress=progress,
     )
-    about = _about(backbone, options, source, images, sides, prepared, found, mean, std)
+    about = about_of(backbone, options, source, images, sides, prepared, found, mean, std)
     settings = {**about, "images": {**images.counts(), "digest": images.digest}, "processes": fabric.world_size}
     settings["begins"] = None if weights is None else _digest_of(Path(weights))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -162,7 +162,7 @@ def fit_attributes(
         _check_same(folder, digest)
         fabric.barrier()
         trainer = _trainer(fabric, source.model, about, images, found, run, folder, digest, checkpoint_steps)
-        _say_what(trainer, say)
+        announced(trainer, say)
         left = trainer.left()
         trainer.note()
         with shown(left, progress, "training", "step") as advance, deferred_interrupt() as stopped:
@@ -189,36 +189,6 @@ def _source(
             raise ModelError("a module comes as it is: load its weights yourself, and give no options")
         return Source(model=copy.deepcopy(backbone))
     return build(backbone, outputs, size=size, options=options, state=state)
-
-
-def _about(
-    backbone: Any,
-    options: Any,
-    source: Source,
-    images: Material,
-    size: tuple[int, int],
-    preparation: Preparation,
-    recipe: Recipe,
-    mean: Any,
-    std: Any,
-) -> dict[str, Any]:
-    """What stands in the classifier's file, beside the training."""
-    answers = images.counts()["answers"]
-    rates = {n: a["yes"] / (a["yes"] + a["no"]) if a["yes"] + a["no"] else None for n, a in answers.items()}
-    centre, spread = mean if mean is not None else source.mean, std if std is not None else source.std
-    said: dict[str, Any] = {
-        "backbone": backbone if isinstance(backbone, str) else "module",
-        "options": dict(options or {}),
-        "labels": list(images.names),
-        "mean": [float(v) for v in (centre if centre is not None else (0.0, 0.0, 0.0))],
-        "std": [float(v) for v in (spread if spread is not None else (1.0, 1.0, 1.0))],
-        "size": list(size),
-        "decision": "multilabel",
-        "preparation": {**dataclasses.asdict(preparation), "described": preparation.described()},
-        "recipe": recipe.described(),
-        "training_rates": rates,
-    }
-    return json.loads(json.dumps(said))  # type: ignore[no-any-return]
 
 
 def _trainer(
@@ -257,50 +227,6 @@ def _trainer(
         digest=digest,
         every=every,
     )
-
-
-def _say_what(trainer: Trainer, say: Announce) -> None:
-    """What is trained on what, and what it costs."""
-    images, recipe, about = trainer.material, trainer.recipe, trainer.about
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    say(f"{about['backbone']} ({parameters:,} parameters) for {len(images.names)} attributes, loss {recipe.loss}")
-    say(f"{len(images.train):,} images to train on, {len(images.valid):,} to choose the epoch by")
-    w = trainer.objective.weights
-    if bool((w != 1).any()):
-        place = int(w.max(0).values.argmax()), int(w.min(0).values.argmin())
-        say(
-            f"weights of answers from {float(w.min()):.3g} ({images.names[place[1]]}) to {float(w.max()):.3g} "
-            f"({images.names[place[0]]})"
-        )
-    for name, reason in list(images.failed.items())[:5]:
-        say(f"left out: {name}: {reason}")
-    if len(images.failed) > 5:
-        say(f"and {len(images.failed) - 5} more left out")
-    left = trainer.left()
-    if left:
-        seconds = estimate(trainer) * left
-        spoken = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-        say(f"{left:,} steps to the end of epoch {recipe.epochs}, at most about {spoken}")
-
-
-def estimate(trainer: Trainer) -> float:
-    """Seconds a step, with its share of the validation: two are tried on a copy of the network."""
-    trial = copy.deepcopy(trainer.model).to(trainer.fabric.device)
-    images, recipe = trainer.material, trainer.recipe
-    rows = images.train[: recipe.batch]
-    bf16 = recipe.precision == "bf16-mixed"
-    seconds = 0.0
-    with torch.random.fork_rng():
-        for _ in range(2 if len(rows) > 1 else 0):  # the first one warms up
-            begun = time.perf_counter()
-            pixels = changed(images.pixels[rows].float() / 255, recipe, 0).to(trainer.fabric.device)
-            x = ((pixels - trainer.mean) / trainer.std).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(trainer.fabric.device.type, torch.bfloat16, enabled=bf16):
-                z = trial(x)
-            if isinstance(z, Tensor) and z.shape == (len(rows), len(images.names)):  # else the first step will say so
-                trainer.objective(z.float(), trainer._answers(rows)[0])[0].backward()  # type: ignore[no-untyped-call]
-            seconds = time.perf_counter() - begun
-    return seconds * (1 + len(images.valid) / (3 * max(1, len(images.train))))
 
 
 def _check_same(path: Path, digest: str) -> None:
