@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sightline.studies.audit import _sentences as say
 from sightline.studies.audit._rules import Candidate, Line, Tables, above, known, step
+from sightline.studies.audit.edits import ON_REGION
 
 if TYPE_CHECKING:
     import polars
@@ -147,6 +148,8 @@ def verdicts(tables: Tables, limits: "Thresholds", direction: str = "remove") ->
     """The strongest intervention of each attribute: `remove` hides what is there, `neutral` where there is nothing."""
     found: dict[str, Verdict] = {}
     for line in tables.interventions().iter_rows(named=True):
+        if line["edit"] not in ON_REGION:  # a cue, a patch or a map's hottest pixels are not the attribute's region
+            continue
         if line["direction"] != direction or line["n"] < limits.min_count or not known(line, "difference"):
             continue
         idle = known(line, "difference_high") and line["difference_high"] < limits.idle

@@ -24,6 +24,7 @@ from sightline.studies.audit.edits.table import interventions
 
 __all__ = [
     "CONTROLS",
+    "ON_REGION",
     "SCHEMA",
     "Block",
     "Blur",
@@ -50,6 +51,8 @@ __all__ = [
     "rows",
 ]
 
+#: Edits that put something else in the place of an attribute's own region: what they do tells whether it matters.
+ON_REGION = ("blur", "counterfactual", "occlude", "swap")
 #: Edits that each attribute needs for itself; others are shared by the attributes of a region.
 OWN = ("counterfactual", "hottest", "swap")
 
