@@ -14,7 +14,7 @@ from sightline.data.annotations.record import Record
 from sightline.data.faces import Faces
 from sightline.errors import InputError
 from sightline.progress import shown
-from sightline.studies.audit import means
+from sightline.studies.audit import examples, means
 from sightline.studies.audit.plan import METHODS, Plan, told_preparation
 from sightline.studies.audit.readout import Asked
 
@@ -244,6 +244,7 @@ def run_plan(
                 announce(str(estimate(plan, [place for u in left for place in u.places])))
         with shown(count, progress, "images", "image") as advance:
             work(plan, run, left, advance)
+        examples.keep(plan, Audit(Path(out)))
     return Audit(Path(out))
 
 
