@@ -1,6 +1,8 @@
 """Training classifiers of attributes: learning, resuming, the file that comes out, and what is refused."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -316,3 +318,17 @@ def test_errors_are_counted_as_told() -> None:
     assert rows["bright"]["fnr"] is None
     assert rows["bright"]["balanced_error"] is None
     assert found.means() == {"error": pytest.approx((2 / 4 + 1 / 3) / 2), "balanced_error": 0.5}
+
+
+def test_ctrl_c_waits_for_the_step_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", epochs=3)
+
+    def press(row: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match=r"stands at step 6 .* goes on"):
+        trained(tmp_path / "cut", epochs=3, told=press)
+    rest = trained(tmp_path / "cut", epochs=3)
+    assert [r["valid_weighted"] for r in rest.history] == [r["valid_weighted"] for r in whole.history]
+    a, b = (load_file(found.path) for found in (whole, rest))
+    assert all(torch.equal(a[key], b[key]) for key in a)
