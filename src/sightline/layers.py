@@ -235,7 +235,7 @@ def layout_of(classifier: "Classifier", name: str, kind: Kind | None, value: Ten
     Raises:
         LayerError: It has no spatial map, or an ambiguous one.
     """
-    module = module_of(classifier.twin(), name)
+    module = module_of(classifier.twin(untouched=(name,)), name)
     key = ("layout", name, kind, tuple(value.shape[1:]), size)
     told = classifier.cached(("hints", size), partial(hints, classifier.source, size))
     layout = classifier.cached(key, lambda: read_layout(value, module, size, name=name, kind=kind, **told))
