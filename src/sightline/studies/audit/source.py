@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sightline.data import faces as rendered
-from sightline.data.alignment import Preparation
+from sightline.data.alignment import Alignment, Preparation
 from sightline.data.annotations.record import Record
 from sightline.data.faces import Faces
 from sightline.errors import InputError
@@ -123,7 +123,8 @@ class RecordSource:
         self.records, self.size, self.groups = records, size, tuple(groups)
         first, self.known = _first(records)
         self.preparation = preparation
-        self._regions = regions or regions_for(records, self.known, aligned=preparation.fit == "align")
+        usual = preparation.fit == "align" and preparation.alignment == Alignment()  # the regions' own frame
+        self._regions = regions or regions_for(records, self.known, aligned=usual)
         self.keys, self.sizes = names_of(records, root)
         self.regions = "none" if self._regions is None else self._regions.described()
         _known_groups(self.groups, self.known, tuple(first.groups))
