@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.report.page import Estimate
+from sightline.studies.audit._rules import JOINED
 from sightline.studies.audit._sentences import between, percent
 
 Line = Mapping[str, Any]
@@ -15,6 +16,12 @@ UNDEFINED = "-"
 def spoken(attribute: str) -> str:
     """`Wearing_Hat` -> `Wearing Hat`."""
     return attribute.replace("_", " ")
+
+
+def group_of(by: str, group: str) -> str:
+    """(`Male x Young`, `no x yes`) -> `Male: no, Young: yes`."""
+    columns, values = by.split(JOINED), group.split(JOINED)
+    return ", ".join(f"{spoken(c)}: {v.replace('_', ' ')}" for c, v in zip(columns, values, strict=True))
 
 
 def known(value: Any) -> bool:

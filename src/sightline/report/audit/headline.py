@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.report.audit.pictures import Pictures
 from sightline.report.benchmark import wording
-from sightline.report.page import Block, Callout, Choice, Figures, Section, Table, Text
+from sightline.report.page import Block, Callout, Choice, Figures, Section, Table
 from sightline.studies.audit import Audit
 from sightline.studies.audit._sentences import percent
 from sightline.studies.audit.findings import KINDS, Thresholds
@@ -13,11 +13,11 @@ from sightline.studies.audit.findings import KINDS, Thresholds
 if TYPE_CHECKING:
     import polars
 
-WITH_PICTURES = 12
+WITH_PICTURES = 8
 """Attributes whose findings stand with pictures; the others follow in a list."""
 _SEVERITY = {1: "notable", 2: "serious", 3: "grave"}
 _DRAWN = {"bias-decides", "common-evidence-decides", "majority-without-evidence", "evidence-outside-region"}
-_GALLERY = 60
+_GALLERY, _OTHERS, _WHOLE = 60, 10, 0.9
 
 
 def of_findings(audit: Audit, pictures: Pictures) -> Section:
@@ -67,7 +67,13 @@ def _summary(audit: Audit, real: "polars.DataFrame") -> Callout:
     spoken = [name.replace("_", " ") for name in names]
     text = f"On {len(names)} of {wording.many(count, 'attribute')}: {wording.listed(spoken, most=8)}. {_joined(worst)}."
     title = wording.many(len(real), "finding")
-    return Callout(title=title, text=text, items=missing, tone="warning")
+    return Callout(title=title, text=text, items=[*_by_kind(real), *missing], tone="warning")
+
+
+def _by_kind(real: "polars.DataFrame") -> list[str]:
+    """How many attributes have findings of each kind."""
+    there = {name: part["attribute"].n_unique() for (name,), part in real.group_by("kind")}
+    return [f"{kind.title}: {wording.many(there[name], 'attribute')}." for name, kind in KINDS.items() if name in there]
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -82,6 +88,10 @@ def _not_asked(audit: Audit) -> list[str]:
         found.append("No interventions were made, so nothing that maps say is confirmed by an experiment.")
     if not len(audit.groups()):
         found.append("No groups were named, so nothing is said about who bears the errors.")
+    if whole := _everywhere(audit):
+        found.append(
+            f"The region of {wording.listed(whole, most=8)} is nearly the whole image: where it looks is open."
+        )
     regions = audit.manifest["settings"].get("regions_of", {})
     without = [name.replace("_", " ") for name, region in regions.items() if region is None]
     if without:
@@ -92,6 +102,17 @@ def _not_asked(audit: Audit) -> list[str]:
             "on some images only."
         )
     return found
+
+
+def _everywhere(audit: Audit) -> list[str]:
+    """Attributes whose region covers so much that any map lies in it."""
+    import polars as pl
+
+    frame = audit.evidence()
+    if not len(frame):
+        return []
+    wide = frame.filter((pl.col("outcome") == "all") & (pl.col("chance") >= _WHOLE))
+    return [name.replace("_", " ") for name in wide["attribute"].unique(maintain_order=True)]
 
 
 def _spoken(row: Mapping[str, Any]) -> str:
@@ -134,20 +155,20 @@ def of_mean_maps(audit: Audit, pictures: Pictures) -> Section | None:
         return None
     pairs = evidence.select("method", "layer").unique(maintain_order=True).iter_rows()
     order = sorted(pairs, key=lambda pair: pair != pictures.reference)
-    names = audit.errors()["attribute"].to_list()[: max(2, _GALLERY // max(1, len(order)))]
+    names = audit.errors()["attribute"].to_list()
     options: list[tuple[str, Sequence[Block]]] = []
     for method, layer in order:
-        items = [figure for name in names for figure in _whole(pictures.pair(name, method, layer))]
+        shown = names[: _OTHERS if options else _GALLERY]
+        items = [figure for name in shown for figure in _whole(pictures.pair(name, method, layer))]
         if items:
             options.append((f"{method}, layer {layer}", [Figures(items=items, group=2, width=150)]))
     if not options:
         return None
-    more = len(audit.attributes) - len(names)
     lead = "The mean of all maps of one decision on the mean image, the rarer answer on the left, the usual one on the "
     lead += "right, both on one scale of colours. White outline: the region."
-    text = f"The {len(names)} attributes whose rarer side is rarest; {more} more are in the tables." if more > 0 else ""
-    blocks: list[Block] = [Text(text)] if text else []
-    return Section(title="Mean maps", lead=lead, blocks=[*blocks, Choice(label="method", options=options)])
+    if len(options) > 1 and len(names) > _OTHERS:
+        lead += f" Of further methods and layers, the {_OTHERS} attributes whose rarer side is rarest."
+    return Section(title="Mean maps", lead=lead, blocks=[Choice(label="method", options=options)])
 
 
 def _whole(pair: Sequence[Any]) -> Sequence[Any]:

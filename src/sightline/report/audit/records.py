@@ -64,7 +64,7 @@ def of_protocol(audit: Audit) -> Section:
         "Regions": {k: v or "none" for k, v in settings.get("regions_of", {}).items()},
         "How z is read": settings.get("attributes", {}),
         "Layers": settings.get("layers", {}),
-        "Head": {k: v for k, v in manifest.get("head", {}).items() if k != "bias"},
+        "Head": {k: v for k, v in manifest.get("head", {}).items() if k != "bias" and v != ""},
         "Model": settings["model"],
         "Data": manifest["data"],
         "Versions": manifest["versions"],

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.report.audit.cells import UNDEFINED, Line, count, known, number, rate, signed, spoken, top
+from sightline.report.audit.cells import UNDEFINED, Line, count, group_of, known, number, rate, signed, spoken, top
 from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Choice, Section, Stack, Table
 from sightline.studies.audit import Audit
@@ -13,7 +13,7 @@ from sightline.studies.audit._sentences import between, percent
 if TYPE_CHECKING:
     import polars
 
-_LINES = 400
+_LINES, _WORST = 400, 40
 _SHARES = ("share_bias", "share_common", "share_own")
 SHARES = ("bias of the head", "the same for every image", "this image")
 """Names of the parts of a decision, in the order of the bars."""
@@ -208,13 +208,17 @@ def _stack(line: Line, least: float, most: float) -> Stack:
 
 def of_groups(audit: Audit) -> Section | None:
     """Errors by group; groups that are too small stand in grey, below, and are never ranked."""
+    import polars as pl
+
     frame = audit.groups()
     if not len(frame):
         return None
+    groupings = frame["by"].unique(maintain_order=True).to_list()
     options: list[tuple[str, Sequence[Block]]] = [
-        (by.replace("_", " "), [_of_grouping(audit, frame.filter(by=by))])
-        for by in frame["by"].unique(maintain_order=True)
+        (by.replace("_", " "), [_of_grouping(audit, frame.filter(by=by))]) for by in groupings
     ]
+    if len(groupings) > 1:
+        options.insert(0, ("all, the worst first", [_of_grouping(audit, frame.filter(~pl.col("greyed")), most=_WORST)]))
     return Section(
         title="Groups",
         lead="Who bears the errors. Grey: too few images of either truth to be ranked.",
@@ -222,34 +226,33 @@ def of_groups(audit: Audit) -> Section | None:
     )
 
 
-def _of_grouping(audit: Audit, frame: "polars.DataFrame") -> Table:
+def _of_grouping(audit: Audit, frame: "polars.DataFrame", most: int = _LINES) -> Table:
     lines = list(frame.iter_rows(named=True))
     lines.sort(key=lambda r: (r["greyed"], -(r["balanced_error"] or 0.0)))
     high = top([line for line in lines if not line["greyed"]], ("FNR", "FPR", "balanced_error"))
     rows: list[list[Any]] = []
-    for line in lines[:_LINES]:
+    for line in lines[:most]:
         worst = "worst" if line["worst"] else ""
         grey = line["greyed"]
-        p = line["p_holm"] if known(line.get("p_holm")) else line.get("p")
         gap = percent(line["disparity"]) if known(line.get("disparity")) and not grey else UNDEFINED
         chance = percent(line["disparity_chance"]) if known(line.get("disparity_chance")) and not grey else UNDEFINED
         rows.append([
-            f"{spoken(line['attribute'])}: {line['group'].replace('_', ' ')}",
+            spoken(line["attribute"]), group_of(line["by"], line["group"]),
             count(line["positives"]), count(line["negatives"]),
             rate(line, "FNR", high), rate(line, "FPR", high), rate(line, "balanced_error", high),
-            gap, chance, number(p, 3) if not grey else UNDEFINED, worst or line.get("note") or "",
+            gap, chance, UNDEFINED if grey else number(line["disparity_p_holm"], 3), worst or line.get("note") or "",
         ])  # fmt: skip
     return Table(
         caption="Errors by group, the worst first",
-        columns=["attribute: group", "yes", "no", "misses (FNR)", "wrongly yes (FPR)", "balanced error",
+        columns=["attribute", "group", "yes", "no", "misses (FNR)", "wrongly yes (FPR)", "balanced error",
                  "gap between groups", "gap by chance", "p", "note"],
         rows=rows,
-        dimmed=[i for i, line in enumerate(lines[:_LINES]) if line["greyed"]],
-        text_columns=[9],
-        sort=["words", "down", "down", "up", "up", "up", "words", "words", "down", "words"],
+        dimmed=[i for i, line in enumerate(lines[:most]) if line["greyed"]],
+        text_columns=[1, 10],
+        sort=["words", "words", "down", "down", "up", "up", "up", "words", "words", "down", "words"],
         note="Gap: greatest less least balanced error of the ranked groups; by chance: what groups shuffled among "
         "images of the same truth give on average, since the largest of noisy rates is large by itself; p of that, "
-        f"corrected over all groupings (Holm). {_more(len(lines))}{protocol(audit)}",
+        f"corrected over all groupings (Holm). {_more(len(lines), most)}{protocol(audit)}",
     )  # fmt: skip
 
 
@@ -300,5 +303,5 @@ def protocol(audit: Audit) -> str:
     return f"Protocol: {'; '.join(parts)}."
 
 
-def _more(number_of: int) -> str:
-    return f"The first {_LINES} of {number_of:,} lines. " if number_of > _LINES else ""
+def _more(number_of: int, most: int = _LINES) -> str:
+    return f"The first {most} of {number_of:,} lines. " if number_of > most else ""

@@ -38,6 +38,7 @@ class Candidate:
         kind: A key of `findings.KINDS`.
         attribute: Of what.
         p: Of the test, in [0, 1].
+        effect: How large it is, in the unit of its kind's limits; larger is worse.
         severity: 1 notable, 2 serious, 3 grave; 0: the effect is too small, whatever p is.
         sentence: What was found, in plain words.
         figures: The numbers in the sentence.
@@ -49,6 +50,7 @@ class Candidate:
     kind: str
     attribute: str
     p: float
+    effect: float
     severity: int
     sentence: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -110,8 +112,15 @@ def errors(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
             p, gap = float(fisher_exact(table).pvalue), abs(gap)
             kind, steps = "sign-asymmetry", limits.lean
         severity = step(gap, steps)
-        text = say.unequal_errors(line, rare=share <= limits.rare) if severity else ""
-        yield Candidate(kind=kind, attribute=line["attribute"], p=p, severity=severity, sentence=text, figures=figures)
+        yield Candidate(
+            kind=kind,
+            attribute=line["attribute"],
+            p=p,
+            effect=gap,
+            severity=severity,
+            sentence=say.unequal_errors(line) if severity else "",
+            figures=figures,
+        )
 
 
 def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
@@ -133,7 +142,8 @@ def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
             if min(n, others) < limits.min_count or not 0 <= other_wrong <= others:
                 continue
             table = [[wrong, n - wrong], [other_wrong, others - other_wrong]]
-            severity = step(wrong / n - other_wrong / others, limits.group)
+            gap = wrong / n - other_wrong / others
+            severity = step(gap, limits.group)
             parts = dict(zip(line["by"].split(JOINED), line["group"].split(JOINED), strict=True))
             figures = {
                 "truth": side,
@@ -151,6 +161,7 @@ def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
                 group=f"{line['by']}: {line['group']}",
                 parts=parts,
                 p=float(fisher_exact(table, alternative="greater").pvalue),
+                effect=gap,
                 severity=severity,
                 sentence=text,
                 figures=figures,

@@ -30,7 +30,15 @@ def shares(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
         kind = "bias-decides" if line["share_bias"] >= line["share_common"] else "common-evidence-decides"
         figures = {name: line[name] for name in names} | {"constant": constant, "side": line["side"], "n": line["n"]}
         text = say.constant_share(line, kind) if severity else ""
-        yield Candidate(kind=kind, attribute=line["attribute"], p=p, severity=severity, sentence=text, figures=figures)
+        yield Candidate(
+            kind=kind,
+            attribute=line["attribute"],
+            p=p,
+            effect=constant,
+            severity=severity,
+            sentence=text,
+            figures=figures,
+        )
 
 
 def reference(evidence: "polars.DataFrame") -> tuple[str, str] | None:
@@ -90,6 +98,7 @@ def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: "Thres
         kind="evidence-outside-region",
         attribute=attribute,
         p=p,
+        effect=1 - yes["pe"] / yes["chance"],
         severity=severity,
         sentence=text,
         figures={name: yes[name] for name in ("n", "pe", "pe_low", "pe_high", "chance", "method", "layer")},
@@ -98,8 +107,14 @@ def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: "Thres
 
 
 def _confirmed(tested: "Verdict | None") -> bool | None:
-    """Of a finding that the region is without effect: confirmed, contradicted, or open."""
-    return None if tested is None else (True if tested.idle else False if tested.matters else None)
+    """Of a finding that the region is without effect: confirmed, contradicted, or open.
+
+    Where the attribute is not, hiding its region may confirm but never contradicts: what hides it may look like the
+    attribute (a grey bar over bare eyes), and so speak for it, without anything there having spoken against it.
+    """
+    if tested is None or (tested.matters and tested.line["direction"] == "neutral"):
+        return None
+    return True if tested.idle else False if tested.matters else None
 
 
 def _without(attribute: str, few: Line, many: Line, tested: "Verdict | None", limits: "Thresholds") -> Candidate:
@@ -122,6 +137,7 @@ def _without(attribute: str, few: Line, many: Line, tested: "Verdict | None", li
         kind="majority-without-evidence",
         attribute=attribute,
         p=p,
+        effect=gap,
         severity=severity,
         sentence=text,
         figures=figures,
@@ -176,6 +192,7 @@ def interventions(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
             kind="intervention-unconfirmed",
             attribute=attribute,
             p=p,
+            effect=yes["pe"] / yes["chance"],
             severity=severity,
             sentence=say.unconfirmed(yes, verdict.line) if severity else "",
             figures=figures,

@@ -9,7 +9,7 @@ with severity 0.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -134,8 +134,8 @@ def findings(tables: Tables, thresholds: Thresholds | None = None) -> "polars.Da
 
     Returns:
         kind, attribute, group (null where all images are meant), severity (3 grave, 2 serious, 1 notable, 0: an
-        intervention contradicts it), sentence, figures (JSON), p, p_holm (over all tests), tests (how many),
-        confirmed (null: not tested by an intervention).
+        intervention contradicts it), effect (in the unit of its limits), sentence, figures (JSON), p, p_holm (over all
+        tests), tests (how many), confirmed (null: not tested by an intervention).
     """
     import polars as pl
 
@@ -148,6 +148,7 @@ def findings(tables: Tables, thresholds: Thresholds | None = None) -> "polars.Da
     schema = {
         **dict.fromkeys(("kind", "attribute", "group"), pl.String),
         "severity": pl.Int64,
+        "effect": pl.Float64,
         **dict.fromkeys(("sentence", "figures"), pl.String),
         **dict.fromkeys(("p", "p_holm"), pl.Float64),
         "tests": pl.Int64,
@@ -155,12 +156,29 @@ def findings(tables: Tables, thresholds: Thresholds | None = None) -> "polars.Da
     }
     frame = pl.DataFrame(lines, schema=schema, orient="row")
     order = pl.col("kind").replace_strict(kinds, range(len(kinds)), return_dtype=pl.Int64)
-    return frame.sort(-pl.col("severity"), order, "p_holm", "attribute", maintain_order=True)
+    return frame.sort(-pl.col("severity"), order, -pl.col("effect"), "attribute", maintain_order=True)
 
 
-def described(thresholds: Thresholds | None = None) -> dict[str, object]:
-    """The thresholds, as the report states them."""
-    return asdict(thresholds or Thresholds())
+def described(thresholds: Thresholds | None = None) -> dict[str, str]:
+    """The thresholds in words, as the report states them; three values: notable, serious, grave."""
+    limits = thresholds or Thresholds()
+
+    def steps(values: Steps) -> str:
+        return ", ".join(_sentences.percent(value) for value in values)
+
+    return {
+        "chance of any false finding": f"{_sentences.percent(limits.alpha)} (Holm, over all tests of the audit)",
+        "images that each side needs": str(limits.min_count),
+        "a side is rare up to": _sentences.percent(limits.rare),
+        "error of the rare side above that of the other": steps(limits.gap),
+        "difference of the two errors where no side is rare": steps(limits.lean),
+        "share of a decision that is the same for every image": steps(limits.constant),
+        "empty maps of the usual answer": steps(limits.empty),
+        "energy in the region, of what chance gives, at most": steps(limits.outside),
+        "a map points at the region from, of what chance gives": _sentences.percent(limits.points),
+        "the region is without effect below": f"{_sentences.percent(limits.idle)} of probability",
+        "error of a group above that of all others": steps(limits.group),
+    }
 
 
 def _candidates(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
@@ -190,4 +208,5 @@ def _line(one: Candidate, p_holm: float, tests: int) -> tuple[object, ...]:
         said = f"{said} {_sentences.VERDICTS[one.confirmed]}"
     severity = 0 if contradicted else one.severity
     figures = json.dumps(one.figures)
-    return one.kind, one.attribute, one.group, severity, said, figures, one.p, p_holm, tests, one.confirmed
+    head = (one.kind, one.attribute, one.group, severity, one.effect)
+    return *head, said, figures, one.p, p_holm, tests, one.confirmed
