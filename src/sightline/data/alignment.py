@@ -1,7 +1,7 @@
 """Faces brought to one place by their landmarks, and how a study turns a record into a network's input."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -87,12 +87,11 @@ def aligned(record: Record, size: Size, alignment: Alignment | None = None) -> S
         raise InputError(
             f"{record.path}: has no landmarks, by which it would be aligned; give them, or fit by crop, squash or pad"
         )
-    landmarks, geometry = record.landmarks, alignment or Alignment()
     try:
-        geometry.warp(landmarks, (1, 1), size)
+        warp = (alignment or Alignment()).warp(record.landmarks, (1, 1), size)
     except InputError as error:
         raise InputError(f"{record.path}: {error}") from error
-    return record.through(lambda here: geometry.warp(landmarks, here, size))
+    return record.through(lambda here: replace(warp, image=here))
 
 
 def frontal(landmarks: Tensor, *, limit: float = 0.1) -> Tensor:

@@ -70,6 +70,8 @@ class Warp:
             (m, 4) in pixels of the input, clipped to it; boxes of which nothing is left are dropped.
         """
         edges = boxes.double().reshape(-1, 4)
+        if not len(edges):
+            return edges
         corners = edges[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
         placed = self.points(corners - 0.5) + 0.5  # edges are counted from the corner of the top left pixel
         height, width = self.size
