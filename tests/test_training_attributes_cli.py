@@ -1,6 +1,9 @@
 """`sightline train attributes` as it is typed."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,9 @@ from sightline.cli import app
 
 TYPED = ("train", "attributes", "celeba", "--backbone", "timm:test_resnet", "--option", "drop_rate=0.1", "--size", "32",
          "--fit", "squash", "--set", "epochs=2", "--set", "batch=8", "--loss", "moon", "--device", "cpu")  # fmt: skip
+
+FACES = ("train", "attributes", "faces:24", "--backbone", "facenet", "--size", "32", "--set", "epochs=1",
+         "--set", "batch=8", "--attribute", "Smiling", "--attribute", "Bangs", "--device", "cpu")  # fmt: skip
 
 
 @pytest.fixture
@@ -76,3 +82,20 @@ def test_what_was_typed_wrongly_is_said(place: Path) -> None:
     assert "landmarks" in shell(*TYPED, "--fit", "align", "--out", "run", code=2)
     assert "no attribute 'blue'" in shell(*TYPED, "--attribute", "blue", "--out", "run", code=2)
     assert "--backbone" in shell("train", "attributes", "--help")
+
+
+def test_two_processes_part_each_batch(place: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "sightline", *FACES, "--devices", "2", "--out", "two"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    manifest = store.read_manifest("two")
+    assert manifest["settings"]["processes"] == 2
+    assert store.read_parts("two")[0]["step"] == 3
+    assert sl.load("two").labels == ("Smiling", "Bangs")
+    assert not (place / "two/.images").exists()

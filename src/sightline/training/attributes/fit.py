@@ -93,8 +93,8 @@ def fit_attributes(
     training stops early unless `patience=None`.
 
     Args:
-        data: A CelebA folder (its parts for training and validation are used), a table of `sightline.data.annotations.
-            manifest`, records, `faces:COUNT` (rendered), `Faces`, or a pair (pixels (N, 3, H, W), labels (N, A)).
+        data: A CelebA folder (its parts for training and validation are used), a table with a column `path`,
+            records, `faces:COUNT` (rendered), `Faces`, or a pair (pixels (N, 3, H, W), labels (N, A)).
         out: The run's folder.
         backbone: `torchvision:NAME`, `timm:NAME`, `facenet`, or a module of yours with one output an attribute.
         options: Of the backbone's builder, such as `{"output_stride": 16}`.
@@ -129,7 +129,7 @@ def fit_attributes(
         StorageError: The folder holds something else or other settings, or the disk is full: the same call goes on.
         MissingExtraError: Lightning Fabric, or timm, is not installed.
     """
-    found, say = recipe_of(recipe, **changes), announce or _silent
+    found = recipe_of(recipe, **changes)
     sides = (size, size) if isinstance(size, int) else size
     folder, prepared = Path(out), preparation or Preparation()
     train, valid = gathered(
@@ -138,7 +138,10 @@ def fit_attributes(
     source = _source(backbone, len(train.names), sides, options, weights)
     fabric = fabric_on(torch.device(device or "cpu"), precision=found.precision, devices=devices)
     first = fabric.global_rank == 0
+    say: Announce = announce or _silent if first else _silent
     kept = Path(cache) if cache is not None else folder / ".images"
+    if not first:
+        fabric.barrier()  # the first process decodes, the others find it done
     images = material(
         train,
         valid,
@@ -148,8 +151,10 @@ def fit_attributes(
         folder=kept,
         weights=image_weights,
         workers=workers,
-        progress=progress,
+        progress=progress if first else False,
     )
+    if first:
+        fabric.barrier()
     about = about_of(backbone, options, source, images, sides, prepared, found, mean, std)
     settings = {**about, "images": {**images.counts(), "digest": images.digest}, "processes": fabric.world_size}
     settings["begins"] = None if weights is None else _digest_of(Path(weights))
@@ -165,9 +170,10 @@ def fit_attributes(
         announced(trainer, say)
         left = trainer.left()
         trainer.note()
-        with shown(left, progress, "training", "step") as advance, deferred_interrupt() as stopped:
+        with shown(left, progress if first else False, "training", "step") as advance, deferred_interrupt() as stopped:
             trainer.stopped = stopped
             trainer.train(advance, told or _silent)
+    fabric.barrier()
     if cache is None and first:
         shutil.rmtree(kept, ignore_errors=True)
     history = store.read_parts(folder)

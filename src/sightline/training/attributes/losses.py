@@ -2,12 +2,10 @@
 
 With z the logit, y in {0, 1} the truth, s = 2 y - 1, w(y) the weight of an attribute's answer:
 
-    bce, moon, inverse-frequency, effective-number     w(y) log(1 + exp(-s z))
-    moon-euclidean                                      w(y) (z - s)^2;  MOON, arXiv 1603.07027
-    focal                                               (1 - p)^gamma log(1 + exp(-s z)), p = sigmoid(s z)
-                                                        Lin et al., arXiv 1708.02002
-    logit-adjusted                                      log(1 + exp(-s (z + tau log(S+ / S-))))
-                                                        Menon et al., arXiv 2007.07314
+- bce, moon, inverse-frequency, effective-number: w(y) log(1 + exp(-s z))
+- moon-euclidean: w(y) (z - s)^2 (Rudd, Günther & Boult, 2016, arXiv 1603.07027)
+- focal: (1 - p)^gamma log(1 + exp(-s z)), p = sigmoid(s z) (Lin et al., 2017, arXiv 1708.02002)
+- logit-adjusted: log(1 + exp(-s (z + tau log(S+ / S-)))), S the shares in training (Menon et al., arXiv 2007.07314)
 
 The mean is over the known answers of a batch and is not divided by the weights: MOON's mass shrinks with imbalance, as
 published, unlike that of a `pos_weight`. The unweighted loss that stands beside each is its first line with w = 1, and
