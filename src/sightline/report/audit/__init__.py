@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import StorageError
+from sightline.report.audit import compared
 from sightline.report.audit.examples import of_examples
 from sightline.report.audit.export import check_suffix, write
 from sightline.report.audit.headline import of_findings, of_mean_maps
@@ -22,7 +23,9 @@ from sightline.studies.audit import Audit
 
 __all__ = ["Report"]
 
-PAGE = "report.html"
+PAGE, COMPARED = "report.html", "comparison.html"
+AGAINST = "against"
+"""The folder, inside a run, of the audit that it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,33 @@ class Report:
 
     Args:
         audit: The run.
+        other: An audit of the same images to compare with.
     """
 
     audit: Audit
+    other: Audit | None = None
 
     @classmethod
-    def of(cls, run: str | os.PathLike[str]) -> "Report":
-        """The report of the run in a folder.
+    def of(cls, run: str | os.PathLike[str], against: str | os.PathLike[str] | None = None) -> "Report":
+        """The report of the run in a folder; compared with another one if that is named or lies in it.
 
         Raises:
             StorageError: No run, one of another study, or one without a finished row.
         """
-        return cls(_opened(run))
+        inside = Path(run) / AGAINST
+        if against is None and (inside / "manifest.json").exists():
+            against = inside
+        return cls(_opened(run), None if against is None else _opened(against))
 
     def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`.
+        """Write the page: `report.html` in the run's folder, or `path`; a comparison as `comparison.html` beside it.
 
         Raises:
             StorageError: It cannot be written, or the run is broken.
         """
         path = self.audit.path / PAGE if path is None else Path(path)
+        if self.other is not None:
+            write_page(path.parent / COMPARED, compared.page(self.audit, self.other))
         write_page(path, self.page())
         return path
 

@@ -1,0 +1,326 @@
+"""What `sightline audit` does with what was typed, and what it says at the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich import box as boxes
+from rich.markup import escape
+from rich.table import Table
+
+from sightline import registry
+from sightline.cli._ask import read_settings
+from sightline.cli._bench import _short as short
+from sightline.cli._options import console, numbers
+from sightline.data import annotations, faces
+from sightline.data.alignment import Fit, Preparation
+from sightline.data.annotations.record import Record
+from sightline.data.regions import Regions
+from sightline.errors import InputError
+from sightline.report.audit import AGAINST, COMPARED, Report
+from sightline.report.audit.export import check_suffix, write
+from sightline.studies.audit import METHODS, Audit, audit
+from sightline.studies.audit._sentences import between, percent
+from sightline.studies.audit.conditions import check as check_conditions
+from sightline.studies.audit.conditions import parse
+from sightline.studies.audit.findings import KINDS
+from sightline.target import Contrast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sightline.classifier import Classifier
+    from sightline.data.faces import Faces
+
+SOME_FAILED, CONDITION_HOLDS = 1, 3
+"""Exit codes."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was typed about data and question; the same for both models of a comparison."""
+
+    data: str
+    part: str | None
+    attributes: tuple[str, ...]
+    positive: str | None
+    negative: str | None
+    groups: tuple[str, ...]
+    rates: tuple[str, ...]
+    regions: str | None
+    fit: str | None
+    box: str | None
+    limit: int | None
+    seed: int
+    settings: Mapping[str, Any]
+
+
+def check(conditions: Sequence[str], json: Path | None) -> None:
+    """Read what will be needed at the end, before any work.
+
+    Raises:
+        InputError: A condition that cannot be read, or a file for JSON that is called otherwise.
+    """
+    for text in conditions:
+        parse(text)
+    if json is not None:
+        if json.suffix.lower() != ".json":
+            raise InputError(f"--json {json}: the file's name must end in .json")
+        check_suffix(json)
+
+
+def is_run(text: str) -> bool:
+    """Whether a text names the folder of an audit."""
+    from sightline import store
+
+    folder = Path(text)
+    return (folder / "manifest.json").exists() and store.read_manifest(folder).get("study") == "audit"
+
+
+def layers_of(texts: Sequence[str]) -> dict[str, str] | None:
+    """`NAME=LAYER`, or `LAYER` under its own name."""
+    if not texts:
+        return None
+    pairs = [text.partition("=") for text in texts]
+    return {name: layer if equals else name for name, equals, layer in pairs}
+
+
+def records_of(asked: Asked, size: tuple[int, int]) -> "Sequence[Record] | Faces":
+    """The images that were named.
+
+    Raises:
+        InputError: Something that is none of the three kinds of data, or options of another kind.
+    """
+    path = Path(asked.data).expanduser()
+    kind, colon, rest = asked.data.partition(":")
+    if kind == "faces" and colon:
+        if not rest.isdigit() or int(rest) < 1:
+            raise InputError(f"{asked.data!r}: write faces:N with a number of faces, such as faces:600")
+        _only(asked, "rendered faces", part=asked.part)
+        return faces.sample(int(rest), seed=asked.seed, size=max(size), rates=_rates(asked.rates))
+    if (path / "list_attr_celeba.txt").is_file():
+        _only(asked, "CelebA", rate=asked.rates)
+        told = (path / "list_eval_partition.txt").is_file()
+        part: Any = asked.part or ("test" if told else None)
+        return annotations.celeba(path, part=part)
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        _only(asked, "a table", part=asked.part, rate=asked.rates)
+        found = annotations.manifest(path)
+        columns = [name for name in asked.groups if name not in found[0].attributes]
+        return annotations.manifest(path, groups=columns) if columns else found
+    raise InputError(
+        f"{asked.data}: is no CelebA folder (list_attr_celeba.txt is not there), no table (.csv, .tsv, .parquet), and "
+        "not faces:N; name one of these"
+    )
+
+
+def _only(asked: Asked, kind: str, **others: object) -> None:
+    for name, value in others.items():
+        if value:
+            raise InputError(f"--{name} does not belong to {kind} ({asked.data}); leave it away")
+
+
+def _rates(texts: Sequence[str]) -> dict[str, float] | None:
+    found = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            raise InputError(f"cannot read --rate {text!r}; write NAME=SHARE, such as Bald=0.5") from None
+    return found or None
+
+
+def targets_of(asked: Asked) -> Any:
+    """Names, a contrast for one attribute, or None for all that data and classifier share.
+
+    Raises:
+        InputError: `--positive` without `--negative`, or with several attributes.
+    """
+    if asked.positive is None and asked.negative is None:
+        return asked.attributes or None
+    if asked.positive is None or asked.negative is None or len(asked.attributes) != 1:
+        raise InputError(
+            "a pair of outputs needs --positive, --negative and the one --attribute of the data that they answer, such "
+            "as --attribute Male --positive male --negative female"
+        )
+    return {asked.attributes[0]: Contrast(asked.positive, asked.negative)}
+
+
+def preparation_of(asked: Asked) -> Preparation | None:
+    """What was typed; None to take what the network's file says.
+
+    Raises:
+        InputError: Another word, or a box that is none.
+    """
+    if asked.fit is None and asked.box is None:
+        return None
+    fit = asked.fit or "crop"
+    if fit not in get_args(Fit):
+        raise InputError(f"--fit must be {', '.join(get_args(Fit))}, not {fit!r}")
+    cut = numbers(asked.box)
+    if cut is not None and (len(cut) != 4 or not (0 <= cut[0] < cut[2] <= 1 and 0 <= cut[1] < cut[3] <= 1)):
+        raise InputError(f"--box must be x0,y0,x1,y1 with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1, not {asked.box}")
+    return Preparation(fit=fit, box=cut)  # type: ignore[arg-type]
+
+
+def regions_of(asked: Asked) -> Regions | None:
+    """What was typed; None to take what fits the data.
+
+    Raises:
+        InputError: Another word, or a file that cannot be read.
+    """
+    if asked.regions in (None, "exact"):
+        return None
+    made = {
+        "grid": lambda: Regions.grid(),
+        "face-grid": lambda: Regions.grid(frame="face"),
+        "landmarks": lambda: Regions.landmarks(frame="input" if asked.fit == "align" else "face"),
+    }
+    if asked.regions in made:
+        return made[asked.regions]()
+    if str(asked.regions).endswith(".toml"):
+        return Regions.read(str(asked.regions))
+    raise InputError(f"--regions must be {', '.join(made)}, exact, or a .toml file, not {asked.regions!r}")
+
+
+def work(asked: Asked, classifier: "Classifier", model: str, out: Path, *, overwrite: bool) -> tuple[Audit, bool]:
+    """Run the audit, write its page, and print what it found.
+
+    Returns:
+        The audit, and whether some images failed.
+
+    Raises:
+        KeyboardInterrupt: Again, with what to do.
+    """
+    note = console(stderr=True)
+    records = records_of(asked, classifier.size)
+    settings = dict(asked.settings)
+    methods = settings["methods"] or METHODS
+    for name in methods:
+        registry.find(name)
+    total = len(records) if asked.limit is None else min(asked.limit, len(records))
+    note.print(f"{total:,} images, {', '.join(methods)} -> {out}", markup=False)
+    for failure in (getattr(records, "failures", None) or [])[:_SHOWN]:
+        note.print(f"{failure.path}: {failure.reason}", markup=False, style="yellow")
+    try:
+        found = audit(
+            classifier,
+            records,
+            out=out,
+            attributes=targets_of(asked),
+            regions=regions_of(asked),
+            preparation=preparation_of(asked),
+            methods=methods,
+            settings=read_settings(settings["texts"], methods),
+            layers=settings["layers"],
+            groups=asked.groups,
+            edits=settings["edits"],
+            limit=asked.limit,
+            batch=settings["batch"],
+            seed=asked.seed,
+            min_group=settings["min_group"],
+            name=short(model),
+            overwrite=overwrite,
+            announce=lambda line: note.print(line, markup=False),
+        )
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"what is finished is in {out}; the same command goes on") from stop
+    with note.status("computing intervals and findings"):
+        page = Report.of(out).write()
+    return found, _summarise(found, page, console())
+
+
+def compare(asked: Asked, second: "Classifier | None", against: str, out: Path, *, overwrite: bool) -> bool:
+    """Audit the second model into the first one's folder, or take the run that is named; write the comparison.
+
+    Returns:
+        Whether some images of the second audit failed.
+    """
+    failed, folder = False, Path(against)
+    if second is not None:
+        folder = out / AGAINST
+        _, failed = work(asked, second, against, folder, overwrite=overwrite)
+    note = console(stderr=True)
+    with note.status("comparing"):
+        Report.of(out, folder).write()
+    console().print(f"The comparison: {(out / COMPARED).resolve()}", soft_wrap=True, markup=False)
+    return failed
+
+
+def _summarise(found: Audit, page: Path, out: "Console") -> bool:
+    import polars as pl
+
+    errors, findings = found.errors(), found.findings()
+    out.print(_table(found, errors.head(_SHOWN)))
+    if len(errors) > _SHOWN:
+        out.print(f"and {len(errors) - _SHOWN} more attributes in the report", markup=False)
+    real = findings.filter(pl.col("severity") > 0)
+    if not len(real):
+        out.print("nothing stands out: no effect is both large and more than chance", markup=False)
+    words = {1: "notable", 2: "serious", 3: "grave"}
+    for row in real.head(_SHOWN).iter_rows(named=True):
+        title = f"{KINDS[row['kind']].title} ({words[row['severity']]})"
+        out.print(f"{title}. {row['sentence']}", markup=False, soft_wrap=True)
+    if len(real) > _SHOWN:
+        out.print(f"and {len(real) - _SHOWN} more findings in the report", markup=False)
+    if doubtful := len(findings) - len(real):
+        out.print(f"{doubtful} that an intervention contradicts: see the report", markup=False)
+    out.print(f"The page: {page.resolve()}", soft_wrap=True, markup=False)
+    images = found.images()
+    bad, red = images.filter(pl.col("status") == "error"), console(stderr=True)
+    for row in bad.head(_SHOWN).iter_rows(named=True):
+        red.print(f"[red]{escape(row['image'])}: {escape(row['error'] or '')}[/red]", soft_wrap=True)
+    if len(bad) > _SHOWN:
+        red.print(f"[red]and {len(bad) - _SHOWN} more[/red]")
+    return len(bad) > 0
+
+
+def _table(found: Audit, lines: Any) -> Table:
+    table = Table(box=boxes.SIMPLE_HEAD, pad_edge=False, title="the rarest sides first", title_justify="left")
+    titles = ("attribute", "rarer side", "images", "its error [95 %]", "of the other", "balanced", "constant share")
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="left" if i < 2 else "right", no_wrap=i == 0)
+    constant = {
+        r["attribute"]: 1 - r["share_own"]
+        for r in found.bias().iter_rows(named=True)
+        if r["majority"] and r["share_own"] is not None
+    }
+    for line in lines.iter_rows(named=True):
+        error = _rate(line, "minority_error")
+        if error != "-":
+            error += between(line["minority_error_low"], line["minority_error_high"])
+        share = constant.get(line["attribute"])
+        table.add_row(
+            escape(line["attribute"]), line["minority"] or "-", str(line["minority_count"] or 0), escape(error),
+            _rate(line, "majority_error"), _rate(line, "balanced_error"), "-" if share is None else percent(share),
+        )  # fmt: skip
+    return table
+
+
+def _rate(line: Mapping[str, Any], name: str) -> str:
+    return "-" if line[name] is None else percent(line[name])
+
+
+def conclude(found: Audit, conditions: Sequence[str], json: Path | None, *, failed: bool) -> int:
+    """Judge the conditions, write the JSON file, and tell the exit code.
+
+    Raises:
+        InputError: A condition names what is not there, or what is not defined; the JSON file is written all the same.
+    """
+    verdicts, reason = [], None
+    try:
+        verdicts = check_conditions(found, conditions)
+    except InputError as error:
+        reason = error
+    if json is not None:
+        console().print(f"The figures: {write(json, found, verdicts)}", soft_wrap=True, markup=False)
+    if reason is not None:
+        raise reason
+    for verdict in verdicts:
+        console().print(str(verdict), markup=False, soft_wrap=True, style="red" if verdict.holds else "green")
+    if any(verdict.holds for verdict in verdicts):
+        return CONDITION_HOLDS
+    return SOME_FAILED if failed else 0
