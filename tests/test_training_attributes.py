@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import sightline as sl
@@ -260,11 +260,16 @@ def test_files_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(StorageError, match="truncated"):
         sl.load(str(tmp_path / "broken.safetensors"))
-    from safetensors.torch import save_file
-
     save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(ModelError, match="--weights FILE"):
         sl.load(str(tmp_path / "weights.safetensors"))
+    found = trained(tmp_path / "run", epochs=1)
+    assert found.classifier.fingerprint() == found.about["fingerprint"]
+    tensors = load_file(found.path)
+    tensors["classifier.bias"] += 1
+    save_file(tensors, found.path, metadata={"sightline": json.dumps(found.about)})
+    with pytest.raises(StorageError, match="not those that its header tells"):
+        sl.load(str(found.path))
     with pytest.raises(ModelError, match="no classifier"):
         read_about(Path(sl.__file__).parent / "models/facenet-balanced.safetensors")
 

@@ -1,7 +1,6 @@
 """The classifier: a user's model plus what is needed to ask it a question, on a private frozen replica."""
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
@@ -232,15 +231,8 @@ class Classifier(Asked):
 
     def fingerprint(self) -> str:
         """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights."""
-        return self.cached("fingerprint", self._hash)  # type: ignore[no-any-return]
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256()
-        for name, value in sorted(self._twins["base"].state_dict().items()):
-            if isinstance(value, Tensor):
-                digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()[:16]
+        found: str = self.cached("fingerprint", lambda: replica.fingerprint(self._twins["base"].state_dict()))
+        return found
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of the classifier."""

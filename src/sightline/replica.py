@@ -5,7 +5,9 @@ model: not its mode, its flags, its hooks nor its `.grad`.
 """
 
 import copy
+import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -142,3 +144,13 @@ def _hooked(module: nn.Module) -> bool:
 def _put(root: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, leaf = name.rpartition(".")
     setattr(root.get_submodule(parent), leaf, module.requires_grad_(False).eval())
+
+
+def fingerprint(state: Mapping[str, Any]) -> str:
+    """The first 16 hex digits of SHA-256 over the names, shapes and values of all weights of a state dict."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

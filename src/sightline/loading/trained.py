@@ -14,6 +14,7 @@ from sightline.files import atomic_write
 from sightline.loading.backbones import backbone
 from sightline.loading.source import Source
 from sightline.loading.weights import fit_state, read_state
+from sightline.replica import fingerprint
 
 FORMAT: Final = "sightline classifier 1"
 NAME: Final = "classifier.safetensors"
@@ -23,6 +24,8 @@ _NEEDED: Final = ("backbone", "options", "labels", "mean", "std", "size", "decis
 
 def write_trained(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None:
     """Write a classifier, whole or not at all.
+
+    `fingerprint`, that of its weights, is added.
 
     Args:
         path: The file.
@@ -36,7 +39,8 @@ def write_trained(path: Path, model: nn.Module, about: Mapping[str, Any]) -> Non
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    data = save(tensors, metadata={"format": "pt", _KEY: json.dumps({"format": FORMAT, **about})})
+    said = {"format": FORMAT, **about, "fingerprint": fingerprint(tensors)}
+    data = save(tensors, metadata={"format": "pt", _KEY: json.dumps(said)})
     with atomic_write(path, size=len(data)) as file:
         file.write(data)
 
@@ -104,8 +108,10 @@ def from_trained(file: Path) -> Source:
             f"{file} was trained from a module of your own, which a file cannot rebuild; give the module: "
             "sl.load(module, weights=FILE, labels=..., decision='multilabel'), or --model python:FILE.py:FUNCTION"
         )
-    source = backbone(about["backbone"], len(labels), size=size, options=about["options"])
-    model = fit_state(source.model, read_state(file), rebuild=None, what=about["backbone"])
+    source, state = backbone(about["backbone"], len(labels), size=size, options=about["options"]), read_state(file)
+    if "fingerprint" in about and fingerprint(state) != about["fingerprint"]:
+        raise StorageError(f"{file}: its weights are not those that its header tells of; copy or make it again")
+    model = fit_state(source.model, state, rebuild=None, what=about["backbone"])
     model.metadata = about  # type: ignore[assignment]
     return Source(
         model=model,
