@@ -1,5 +1,6 @@
 """What `sightline audit` does with what was typed, and what it says at the end."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from rich.table import Table
 
 from sightline import registry
 from sightline.cli._ask import read_settings
-from sightline.cli._bench import _short as short
 from sightline.cli._options import console, numbers
 from sightline.data import annotations, faces
 from sightline.data.alignment import Fit, Preparation
@@ -77,6 +77,16 @@ def is_run(text: str) -> bool:
 
     folder = Path(text)
     return (folder / "manifest.json").exists() and store.read_manifest(folder).get("study") == "audit"
+
+
+def name_of(model: str) -> str:
+    """`runs/attributes/balanced` -> `balanced`, `python:nets/a.py:build:small` -> `build-small`."""
+    kind, _, rest = model.partition(":")
+    path = Path(rest or kind)
+    if path.suffix == ".safetensors":
+        path = path.parent if path.stem == "classifier" else path.with_suffix("")
+    last = "-".join(rest.split(":")[1:]) if kind == "python" else path.name
+    return re.sub(r"[^\w.+-]+", "-", last).strip("-") or "model"
 
 
 def layers_of(texts: Sequence[str]) -> dict[str, str] | None:
@@ -222,7 +232,7 @@ def work(asked: Asked, classifier: "Classifier", model: str, out: Path, *, overw
             batch=settings["batch"],
             seed=asked.seed,
             min_group=settings["min_group"],
-            name=short(model),
+            name=name_of(model),
             overwrite=overwrite,
             announce=lambda line: note.print(line, markup=False),
         )

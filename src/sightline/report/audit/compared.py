@@ -52,7 +52,7 @@ def page(first: Audit, second: Audit) -> Page:
 
 
 def _names(first: Audit, second: Audit) -> tuple[str, str]:
-    a, b = (str(one.manifest["name"]) for one in (first, second))
+    a, b = (f"“{one.manifest['name']}”" for one in (first, second))
     return (a, b) if a != b else (f"{a} (first)", f"{b} (second)")
 
 
@@ -64,7 +64,7 @@ def _mean(frame: "polars.DataFrame", column: str) -> float:
 def _changes(both: Comparison, names: tuple[str, str]) -> Section:
     """In sentences: errors on average, attributes that got better and worse, findings that went and came."""
     errors = both.errors()
-    sides = {"minority_error": "The rarer sides get", "majority_error": "the other sides"}
+    sides = {"minority_error": "the rarer sides get", "majority_error": "the other sides get"}
     means = [
         f"{said} {percent(_mean(errors, f'{name}_a'))} wrong answers with {names[0]} and "
         f"{percent(_mean(errors, f'{name}_b'))} with {names[1]}"

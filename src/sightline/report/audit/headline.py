@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.report.audit.pictures import Pictures
 from sightline.report.benchmark import wording
-from sightline.report.page import Block, Callout, Choice, Figures, Section, Table
+from sightline.report.page import Block, Callout, Choice, Figures, Section
 from sightline.studies.audit import Audit
 from sightline.studies.audit._sentences import percent
 from sightline.studies.audit.findings import KINDS, Thresholds
@@ -137,15 +137,10 @@ def _of_attribute(rows: "polars.DataFrame", name: str, pictures: Pictures) -> li
     return found
 
 
-def _meaning(real: "polars.DataFrame") -> Table:
+def _meaning(real: "polars.DataFrame") -> Callout:
     there = set(real["kind"])
-    rows = [[kind.title, kind.meaning, kind.advice] for name, kind in KINDS.items() if name in there]
-    return Table(
-        caption="What these findings mean, and what may be done",
-        columns=["finding", "what it means", "what may be done"],
-        rows=rows,
-        text_columns=[1, 2],
-    )
+    items = [f"{kind.title}. {kind.meaning} {kind.advice}" for name, kind in KINDS.items() if name in there]
+    return Callout(title="What these findings mean, and what may be done", text="In short:", items=items, tone="note")
 
 
 def of_mean_maps(audit: Audit, pictures: Pictures) -> Section | None:
