@@ -202,6 +202,8 @@ class Audit:
         import polars as pl
 
         region = self.manifest["settings"]["regions_of"].get(attribute)
+        if region is None:
+            return None
         rows = self._means.filter(pl.col("kind") == means.REGION, pl.col("attribute") == region)
         return means.mean(rows)
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightline import __version__, registry
+from sightline.capture import INPUT, module_of, unknown_layer
 from sightline.classifier import BlackBox, Classifier
 from sightline.data.alignment import Preparation
 from sightline.data.annotations.record import Record
 from sightline.data.faces import Faces
-from sightline.errors import InputError, MethodError
+from sightline.errors import InputError, LayerError, MethodError
 from sightline.explainers import Explainer
-from sightline.layers import default_layer
+from sightline.layers import default_layer, split_name
 from sightline.loading.trained import preparation_of
 from sightline.studies.audit.head import Head, head
 from sightline.studies.audit.readout import Asked, Readout, readout
@@ -62,10 +63,22 @@ class Plan:
         _ = self.readout  # what does not fit is told before any work
         for method in self.methods:
             self.explainer(method)
+        self._check_layers()
         if self.edits:
             from sightline.studies.audit import edits
 
             object.__setattr__(self, "edits", edits.resolved(self.edits, self))
+
+    def _check_layers(self) -> None:
+        if not isinstance(self.classifier, Classifier):
+            return
+        twin = self.classifier.twin()
+        for layer in self.named_layers.values():
+            name, _ = split_name(layer)
+            try:
+                module_of(twin, name)
+            except AttributeError as reason:
+                raise LayerError(unknown_layer(twin, name.removesuffix(INPUT))) from reason
 
     @cached_property
     def source(self) -> Source:
