@@ -543,3 +543,40 @@ def test_the_cost_is_told_beforehand():
     assert edits.passes(plan) == 2 * (2 + edits.CONTROLS)
     plan.edits = ()
     assert edits.passes(plan) == 0
+
+
+def test_a_sweep_reads_only_attributes_that_a_cell_leaves_alone():
+    where = {
+        "a": boxed((0, 0, 4, 4), count=30),
+        "b": boxed((5, 5, 6, 6), count=30),
+        "c": boxed((0, 15, 1, 16), count=30),
+    }
+    weights = torch.zeros(3, 3, SIDE, SIDE)
+    weights[0, :, 12:, 12:] = 1.0  # "a" is told by the last cell, which is not its region
+    weights[1:] = 0.01
+    truth = torch.ones(30, 3, dtype=torch.int8)
+    block = block_of(Linear(weights, torch.tensor([-20.0, 0, 0])), where, count=30, names=("a", "b", "c"), truth=truth)
+    found = frame_of(edits.edited(block, [edits.Sweep()]))
+    cells = found.filter(pl.col("where") == "region").group_by("attribute").agg(pl.col("region").unique())
+    cells = {row["attribute"]: set(row["region"]) for row in cells.iter_rows(named=True)}
+    assert {name: len(there) for name, there in cells.items()} == {"a": 15, "b": 15, "c": 15}
+    assert cells["c"] - cells["a"] == {"row 1, column 1 of 4 x 4"}
+    assert cells["c"] - cells["b"] == {"row 2, column 2 of 4 x 4"}
+    del where["c"]
+    refused = frame_of(edits.edited(block, [edits.Sweep()])).filter(attribute="c")
+    assert set(refused["note"]) == {"no region"}
+    block.pixels[:, :, 12:, 12:] = 0.9
+    block.z = block.plan.classifier(block.pixels).double()
+    table = edits.interventions(frame_of(edits.edited(block, [edits.Sweep()])))
+    strongest = table.filter(attribute="a").sort("difference", descending=True).row(0, named=True)
+    assert strongest["region"] == "row 4, column 4 of 4 x 4"
+    assert strongest["confirmed"]
+
+
+def test_the_cells_of_a_sweep_share_the_image_out():
+    from sightline.studies.audit.edits.sweep import _cells
+
+    for n, H, W in ((4, 16, 16), (3, 10, 17)):
+        assert torch.equal(sum(cell.int() for cell in _cells(n, H, W)), torch.ones(H, W, dtype=torch.int32))
+    with pytest.raises(InputError, match="between 2 and 8"):
+        edits.Sweep(cells=9)

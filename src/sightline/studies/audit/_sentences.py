@@ -136,3 +136,35 @@ VERDICTS = {
     "else. Look at the images before you act.",
 }
 """What is said of a finding in the maps after the intervention."""
+
+
+_DONE = {
+    ("cue", "insert"): "Putting the planted cue into {n} images",
+    ("cue", "remove"): "Taking the planted cue from {n} images",
+    ("paste", "insert"): "Pasting “{region}” into {n} images",
+    ("sweep", "remove"): "Hiding the part at {region}, where {name} is not, in {n} images that have it",
+}
+
+
+def elsewhere(line: Line) -> str:
+    """What a change outside of the attribute's region does to the answer."""
+    name = named(line["attribute"])
+    done = _DONE[line["edit"], line["direction"]].format(n=f"{line['n']:,}", region=line["region"], name=name)
+    way = "raises" if line["direction"] == "insert" else "lowers"
+    return (
+        f"{done} {way} the probability of {name} by {percent(line['effect_region'])} on average and turns the answer "
+        f"in {_rate(line, 'flip_region')}; as much elsewhere moves it by {percent(line['effect_control'])}."
+    )
+
+
+def companion(line: Line, observed: float, n: int, followed: float) -> str:
+    """That the answer follows the attribute where it comes by itself, and not where it alone is switched."""
+    name, others = named(line["attribute"]), f"{line['n']:,}"
+    if line["direction"] == "insert":
+        having, answer, done = f"with {name}", "yes", f"put into {others} others"
+    else:
+        having, answer, done = f"without {name}", "no", f"taken from {others} others"
+    return (
+        f"Of the {n:,} images {having}, the classifier says {answer} to {percent(observed)}; when it is {done} and all "
+        f"else stays, to {percent(followed)} only. Something that goes with {name} decides."
+    )

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from sightline.errors import InputError
-from sightline.studies.audit import _rules, _rules_evidence, _sentences
+from sightline.studies.audit import _rules, _rules_edits, _rules_evidence, _sentences
 from sightline.studies.audit._rules import Candidate, Tables
 from sightline.studies.statistics import holm
 
@@ -43,6 +43,9 @@ class Thresholds:
         idle: Difference between changing the region and changing something else, in probability, below which (upper
             end of the interval) the region counts as without effect.
         group: Error of a group minus that of all others.
+        elsewhere: What changing something outside the region does beyond its control, in probability.
+        companion: Share of right answers on images that have the attribute (or not) minus that on images in which it
+            alone was switched.
     """
 
     alpha: float = 0.05
@@ -56,11 +59,13 @@ class Thresholds:
     points: float = 1.5
     idle: float = 0.03
     group: Steps = (0.10, 0.20, 0.30)
+    elsewhere: Steps = (0.10, 0.25, 0.50)
+    companion: Steps = (0.15, 0.30, 0.50)
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1 or self.min_count < 2 or not 0 < self.rare <= 0.5:
             raise InputError("alpha must lie between 0 and 1, min_count be 2 or more, rare lie in (0, 0.5]")
-        for name in ("gap", "lean", "constant", "empty", "group"):
+        for name in ("gap", "lean", "constant", "empty", "group", "elsewhere", "companion"):
             if list(getattr(self, name)) != sorted(getattr(self, name)):
                 raise InputError(f"the three limits of {name} must rise")
         if list(self.outside) != sorted(self.outside, reverse=True):
@@ -107,6 +112,17 @@ KINDS = {
         "For the rarer answer the classifier looks where it should, for the usual one it does not.",
         "Compare with the shares of bias below; train with balanced weights, then audit again.",
     ),
+    "shortcut": Kind(
+        "Something elsewhere decides",
+        "Changing what has nothing to do with the attribute changes the answer.",
+        "Find out whether the thing is there when the classifier is used; take it out of the training images, or have "
+        "it there with and without the attribute; then audit again.",
+    ),
+    "companion-decides": Kind(
+        "A companion of the attribute decides",
+        "The answer is right while attribute and companion come together, and wrong when one of them changes alone.",
+        "Find the companion with the edit “sweep” and the mean maps; train on images in which both come apart.",
+    ),
     "evidence-outside-region": Kind(
         "The evidence lies elsewhere",
         "The classifier says yes because of something outside the place where the attribute is to be seen.",
@@ -121,7 +137,15 @@ KINDS = {
 }
 """Kind -> how it is told, in the order of the report."""
 
-RULES = (_rules.errors, _rules.groups, _rules_evidence.shares, _rules_evidence.evidence, _rules_evidence.interventions)
+RULES = (
+    _rules.errors,
+    _rules.groups,
+    _rules_evidence.shares,
+    _rules_evidence.evidence,
+    _rules_evidence.interventions,
+    _rules_edits.elsewhere,
+    _rules_edits.companions,
+)
 
 
 def findings(tables: Tables, thresholds: Thresholds | None = None) -> "polars.DataFrame":
@@ -178,6 +202,8 @@ def described(thresholds: Thresholds | None = None) -> dict[str, str]:
         "a map points at the region from, of what chance gives": _sentences.percent(limits.points),
         "the region is without effect below": f"{_sentences.percent(limits.idle)} of probability",
         "error of a group above that of all others": steps(limits.group),
+        "change elsewhere, beyond its control, of probability": steps(limits.elsewhere),
+        "right answers as they come, above those after the attribute alone was switched": steps(limits.companion),
     }
 
 

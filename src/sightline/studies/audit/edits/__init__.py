@@ -20,6 +20,7 @@ from sightline.studies.audit.edits.pairs import Pairs, read_pairs
 from sightline.studies.audit.edits.paste import Paste
 from sightline.studies.audit.edits.reveal import Reveal
 from sightline.studies.audit.edits.swap import Swap
+from sightline.studies.audit.edits.sweep import Sweep
 from sightline.studies.audit.edits.table import interventions
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Refusal",
     "Reveal",
     "Swap",
+    "Sweep",
     "described",
     "edited",
     "everything",
@@ -96,7 +98,11 @@ def passes(plan: Any) -> int:
     regions = len({plan.source.region(name) for name in names} - {None})
     cost = 0
     for one in plan.edits:
-        cases = 1 if one.name in ("cue", "paste", "pairs") else len(names) if one.name in OWN else regions
+        cases = len(names) if one.name in OWN else regions
+        if isinstance(one, Sweep):
+            cases = one.cells**2
+        elif one.name in ("cue", "paste", "pairs"):
+            cases = 1
         cost += cases * (one.passes + CONTROLS)
     return cost
 
