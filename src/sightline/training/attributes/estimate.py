@@ -49,6 +49,6 @@ def estimate(trainer: Trainer) -> float:
             with torch.autocast(trainer.fabric.device.type, torch.bfloat16, enabled=bf16):
                 z = trial(x)
             if isinstance(z, Tensor) and z.shape == (len(rows), len(images.names)):  # else the first step will say so
-                trainer.objective(z.float(), trainer._answers(rows)[0])[0].backward()  # type: ignore[no-untyped-call]
+                trainer.objective(z.float(), trainer.answers(rows)[0])[0].backward()  # type: ignore[no-untyped-call]
             seconds = time.perf_counter() - begun
     return seconds * (1 + len(images.valid) / (3 * max(1, len(images.train))))

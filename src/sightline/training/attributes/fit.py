@@ -5,8 +5,8 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,37 +140,34 @@ def fit_attributes(
     first = fabric.global_rank == 0
     say: Announce = announce or _silent if first else _silent
     kept = Path(cache) if cache is not None else folder / ".images"
-    if not first:
-        fabric.barrier()  # the first process decodes, the others find it done
-    images = material(
-        train,
-        valid,
-        size=sides,
-        preparation=prepared,
-        share=found.validation,
-        folder=kept,
-        weights=image_weights,
-        workers=workers,
-        progress=progress if first else False,
-    )
-    if first:
-        fabric.barrier()
+    shown_here = progress if first else False
+    with _in_turn(fabric):  # the first process decodes, the others find it done
+        images = material(
+            train,
+            valid,
+            size=sides,
+            preparation=prepared,
+            share=found.validation,
+            folder=kept,
+            weights=image_weights,
+            workers=workers,
+            progress=shown_here,
+        )
     about = about_of(backbone, options, source, images, sides, prepared, found, mean, std)
     settings = {**about, "images": {**images.counts(), "digest": images.digest}, "processes": fabric.world_size}
-    settings["begins"] = None if weights is None else _digest_of(Path(weights))
+    settings["begins"] = None if weights is None else hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     manifest = {"study": STUDY, "settings": settings, "created": _now(), "versions": _versions()}
     with store.Run(folder, manifest, overwrite=overwrite) if first else nullcontext() as run:
         if overwrite and first:
-            for name in (checkpoint.NAME, NAME, "report.html"):
-                (folder / name).unlink(missing_ok=True)
+            _clear(folder)
         _check_same(folder, digest)
         fabric.barrier()
         trainer = _trainer(fabric, source.model, about, images, found, run, folder, digest, checkpoint_steps)
         announced(trainer, say)
         left = trainer.left()
         trainer.note()
-        with shown(left, progress if first else False, "training", "step") as advance, deferred_interrupt() as stopped:
+        with shown(left, shown_here, "training", "step") as advance, deferred_interrupt() as stopped:
             trainer.stopped = stopped
             trainer.train(advance, told or _silent)
     fabric.barrier()
@@ -235,14 +232,26 @@ def _trainer(
     )
 
 
+@contextmanager
+def _in_turn(fabric: Any) -> Iterator[None]:
+    """The first process does it, then the others."""
+    if fabric.global_rank != 0:
+        fabric.barrier()
+    yield
+    if fabric.global_rank == 0:
+        fabric.barrier()
+
+
+def _clear(path: Path) -> None:
+    """Remove what a run left beside its manifest and journal."""
+    for name in (checkpoint.NAME, NAME, "report.html"):
+        (path / name).unlink(missing_ok=True)
+
+
 def _check_same(path: Path, digest: str) -> None:
     found = checkpoint.read_state(path / checkpoint.NAME)
     if found is not None and found.get("settings") != digest:
         raise StorageError(f"{path} holds a run of other settings; choose another folder, or overwrite=True")
-
-
-def _digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _now() -> str:

@@ -150,7 +150,7 @@ class Trainer:
         pixels = changed(self.material.pixels[rows].float() / 255, self.recipe, seed)
         with _seeded(seed, self.fabric.device):
             z = self._logits(pixels)
-        weighted, unweighted = self.objective(z, *self._answers(rows))
+        weighted, unweighted = self.objective(z, *self.answers(rows))
         if not bool(weighted.detach().isfinite()):
             raise self._not_finite(step)
         self.stepping.zero_grad()
@@ -173,7 +173,8 @@ class Trainer:
             )
         return z.float()
 
-    def _answers(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def answers(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, A) answers and (B,) weights of images, or None, on the device."""
         device, w = self.fabric.device, self.material.weights
         return self.material.labels[rows].to(device), None if w is None else w[rows].to(device)
 
@@ -222,7 +223,7 @@ class Trainer:
         zs, sums = [], [0.0, 0.0, 0.0]
         for rows in torch.split(self.material.valid, 2 * self.recipe.batch):
             z = self._logits(self.material.pixels[rows].float() / 255)
-            weighted, unweighted = self.objective(z, self._answers(rows)[0])
+            weighted, unweighted = self.objective(z, self.answers(rows)[0])
             for place, value in enumerate((float(weighted), float(unweighted), 1.0)):
                 sums[place] += value * len(rows)
             zs.append(z.cpu())
