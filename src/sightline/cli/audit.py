@@ -167,8 +167,8 @@ def audit(
     edit: Annotated[
         list[str] | None,
         typer.Option(
-            help="An experiment on the images, repeat for several: occlude, blur, reveal, swap, hottest, or of "
-            "rendered faces counterfactual. Each costs some forward passes a region. Example: --edit occlude",
+            help="An experiment on the images, repeat for several: occlude, blur, reveal, swap, hottest, sweep, "
+            "or of rendered faces counterfactual. Each costs some forward passes a region. Example: --edit occlude",
             rich_help_panel=options.METHODS_PANEL,
         ),
     ] = None,

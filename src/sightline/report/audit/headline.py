@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 WITH_PICTURES = 8
 """Attributes whose findings stand with pictures; the others follow in a list."""
 _SEVERITY = {1: "notable", 2: "serious", 3: "grave"}
-_DRAWN = {"bias-decides", "common-evidence-decides", "majority-without-evidence", "evidence-outside-region"}
+_DRAWN = {
+    "bias-decides",
+    "common-evidence-decides",
+    "majority-without-evidence",
+    "evidence-outside-region",
+    "shortcut",
+    "companion-decides",
+}
 _GALLERY, _OTHERS, _WHOLE = 60, 10, 0.9
 
 
