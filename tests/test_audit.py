@@ -255,8 +255,8 @@ def test_more_images_only_add(tmp_path, records, plain):
     same(found, plain)
 
 
-def test_killed_at_random_moments_it_gives_the_same_tables(tmp_path):
-    folder(tmp_path / "images", 12)
+def test_killed_in_the_middle_of_blocks_it_gives_the_same_tables(tmp_path):
+    folder(tmp_path / "images", 8)
     script = Path(__file__).with_name("killed_audit.py")
     ended = subprocess.run([sys.executable, script, tmp_path, "5"], capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr

@@ -175,6 +175,8 @@ def test_undefined_is_null_with_a_note_and_rare_ones_come_first():
     assert "every image has it" in by["All"]["note"]
     assert by["All"]["minority"] == "no"
     assert by["Half"]["minority"] == "yes"
+    even = errors_of.errors(decisions([1] * 30 + [0] * 10, [1.0] * 40), ["Hat"], {"Hat": 0.5})
+    assert even["minority"][0] == "no"  # as frequent in training, so these images tell
     assert by["Half"]["train_rate"] == 0.05
     assert by["Unknown"]["error"] is None
     assert by["Gone"]["n"] == 0

@@ -48,7 +48,7 @@ def errors(
     the average precision a bootstrap stratified by the truth (of at most 500 resamples). `threshold_tuned`
     is the threshold of least balanced error on these images; what it is worth, `balanced_error_tuned`, is told across
     two halves: tuned on the one, measured on the other. `minority` is the rarer side in training, where `rates` tell
-    it, else in these images.
+    it, else (or where both are as frequent) in these images.
 
     Args:
         decisions: Rows with attribute, truth and z.
@@ -91,10 +91,12 @@ def counted(y: NDArray[np.bool_], yes: NDArray[np.bool_]) -> dict[str, Any]:
 def _sides(line: Mapping[str, Any]) -> dict[str, Any]:
     """Which side is the minority, and the error of both."""
     p, n = line["positives"], line["negatives"]
-    share = line["train_rate"] if line["train_rate"] is not None else p / (p + n) if p + n else None
+    share = line["train_rate"]
+    if share in (None, 0.5) and p + n:
+        share = p / (p + n)
     if share is None:
         return {}
-    yes = share < 0.5
+    yes = share <= 0.5
     found: dict[str, Any] = {"minority": "yes" if yes else "no", "minority_count": p if yes else n}
     for name, rates in (("minority_error", "FNR" if yes else "FPR"), ("majority_error", "FPR" if yes else "FNR")):
         found |= {f"{name}{end}": line[f"{rates}{end}"] for end in ("", "_low", "_high")}
