@@ -70,6 +70,9 @@ def test_rendered_faces_conditions_and_json(place):
     assert "“build” against “build-0”" in Path("run/comparison.html").read_text(encoding="utf-8")
     said = shell("audit", "faces:60", *MODEL, *RATES, "--against", "run/against", "--out", "run")
     assert "comparison.html" in said
+    Path("run/comparison.html").unlink()
+    shell("report", "run/against", "--against", "run")
+    assert Path("run/against/comparison.html").is_file()
 
 
 def test_an_undefined_figure_is_an_error_and_the_file_is_there_all_the_same(place):
@@ -87,6 +90,7 @@ def test_a_table_with_groups_unknown_values_and_a_broken_image(place):
               for i, row in enumerate(truth)]  # fmt: skip
     lines += ["torn.png,1,,-1,north", "gone.png,1,1,1,north"]
     Path("faces/all.csv").write_text("\n".join(lines))
+    assert "needs masks" in shell("audit", "faces/all.csv", *MODEL, "--regions", "exact", code=2)
     said = shell("audit", "faces/all.csv", *MODEL, "--group", "region", "--fit", "squash", "--out", "run", code=1)
     assert "gone.png" in said
     assert "torn.png" in said

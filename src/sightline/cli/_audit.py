@@ -208,6 +208,10 @@ def work(asked: Asked, classifier: "Classifier", model: str, out: Path, *, overw
     note = console(stderr=True)
     records = records_of(asked, classifier.size)
     settings = dict(asked.settings)
+    if asked.regions == "exact" and not isinstance(records, faces.Faces) and not records[0].masks:
+        raise InputError(
+            "--regions exact needs masks that come with the images: columns mask_<region> of a table, or faces:N"
+        )
     methods = settings["methods"] or METHODS
     for name in methods:
         registry.find(name)

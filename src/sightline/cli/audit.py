@@ -130,7 +130,7 @@ def audit(
         typer.Option(
             metavar="WHAT",
             help="Where each attribute is: grid (rectangles of aligned faces), face-grid (the same, following the "
-            "landmarks), landmarks (boxes from landmarks), exact (masks that come with the images), none, or a .toml "
+            "landmarks), landmarks (boxes from landmarks), exact (masks that come with the images), or a .toml "
             "file. What fits the data unless given. Example: --regions landmarks",
             rich_help_panel=DATA_PANEL,
         ),

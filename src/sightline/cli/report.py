@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli._options import console
+from sightline.errors import InputError
 
 EPILOG = """Examples:
 
@@ -32,12 +33,20 @@ def report(
             "(findings, errors, evidence, bias, groups, interventions), or all as .json. Example: --export table.csv",
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Of an audit: another audit of the same images, compared image by image in comparison.html. "
+            "Example: --against runs/before",
+        ),
+    ] = None,
     open_: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser at the end. Example: --open")
     ] = False,
 ) -> None:
     """Make a run's report: one page that opens offline, with table, curves, costs, images and failures."""
-    made = _report_of(run, export or [])
+    made = _report_of(run, export or [], against)
     with console(stderr=True).status("computing means and intervals"):
         page = made.write(out)
     for path in export or ():
@@ -49,7 +58,7 @@ def report(
         webbrowser.open(page.resolve().as_uri())
 
 
-def _report_of(run: Path, export: list[Path]) -> Any:
+def _report_of(run: Path, export: list[Path], against: Path | None) -> Any:
     """The report that fits the run's study."""
     from sightline import store
     from sightline.report import attributes, audit, benchmark, confusions, training
@@ -60,4 +69,8 @@ def _report_of(run: Path, export: list[Path]) -> Any:
     study = store.read_manifest(run).get("study")
     for path in export:
         (kinds[study].check_suffix if study in kinds else check_suffix)(path)
+    if against is not None:
+        if study != "audit":
+            raise InputError(f"--against compares audits, and {run} is the run of a study {study!r}; leave it away")
+        return audit.Report.of(run, against)
     return kinds.get(study, benchmark.Report).of(run)
