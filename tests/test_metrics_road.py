@@ -31,9 +31,10 @@ def holes_of(kind, H=37, W=50):
 def test_imputation_equals_a_direct_solution(kind):
     hole = holes_of(kind)
     image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
-    found = fill(image[None], hole[None])[0]
-    assert torch.equal(found[:, ~hole], image[:, ~hole])
-    assert float((found - slow.imputed(image, hole)).abs().max()) < 1e-4
+    for accuracy in (1e-3, 2e-5):
+        found = fill(image[None], hole[None], accuracy=accuracy)[0]
+        assert torch.equal(found[:, ~hole], image[:, ~hole])
+        assert float((found - slow.imputed(image, hole)).abs().max()) < accuracy
 
 
 @pytest.mark.parametrize("size", [(1, 9), (2, 2), (3, 5), (17, 4), (8, 64)])
@@ -46,12 +47,15 @@ def test_imputation_of_any_size(size):
 
 
 def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image():
-    kinds = ["dust", "blobs", "almost all", "two pixels known"]
+    kinds = ["dust", "blobs", "almost all", "two pixels known"] * 4  # 16 go channel by channel, fewer all at once
     holes = torch.stack([holes_of(kind) for kind in kinds])
-    images = torch.rand(4, 3, *holes.shape[1:], generator=torch.Generator().manual_seed(6))
-    whole = fill(images, holes)
-    for n in range(4):
-        assert torch.allclose(whole[n], fill(images[n : n + 1], holes[n : n + 1])[0], atol=1e-5)
+    images = torch.rand(16, 3, *holes.shape[1:], generator=torch.Generator().manual_seed(6))
+    images[3] *= 100  # takes a step more than others
+    whole, five = fill(images, holes), fill(images[:5], holes[:5])
+    for n in range(6):
+        alone = fill(images[n : n + 1], holes[n : n + 1])[0]
+        assert torch.allclose(whole[n], alone, atol=1e-5 if n != 3 else 1e-3)
+        assert n == 5 or torch.allclose(five[n], alone, atol=1e-5 if n != 3 else 1e-3)
 
 
 def test_imputation_keeps_to_the_values_around_it():
@@ -60,8 +64,8 @@ def test_imputation_keeps_to_the_values_around_it():
     image[:, hole] = 1e3  # what stands in holes does not matter
     found = fill(image[None], hole[None])[0]
     known = image[:, ~hole]
-    assert float(found.max()) <= float(known.max()) + 1e-4
-    assert float(found.min()) >= float(known.min()) - 1e-4
+    assert float(found.max()) <= float(known.max()) + 1e-3
+    assert float(found.min()) >= float(known.min()) - 1e-3
 
 
 def test_imputation_refuses_what_it_cannot_fill():

@@ -16,7 +16,6 @@ Order = Literal["morf", "lerf"]
 
 PERCENTAGES = (20, 40, 60, 80)
 NOISE = 0.01
-_AT_ONCE = 8 * 224 * 224  # pixels filled at once on a CPU: more of them outgrow its caches
 
 
 def road_margins(trial: Trial, order: Order, percentages: Sequence[float], noise: float, space: Space) -> Tensor:
@@ -36,9 +35,7 @@ def road_margins(trial: Trial, order: Order, percentages: Sequence[float], noise
             mine = images[rows.to(images.device)]
             place = ranks[rows.to(x.device)] if order == "morf" else ranks[0].numel() - 1 - ranks[rows.to(x.device)]
             holes = place < removed[points.to(x.device)][:, None, None]
-            few = len(rows) if x.is_cuda else max(1, _AT_ONCE // holes[0].numel())
-            pairs = zip(torch.split(x[mine.to(x.device)], few), torch.split(holes, few), strict=True)
-            filled = torch.cat([fill(images_, holes_) for images_, holes_ in pairs])
+            filled = fill(x[mine.to(x.device)], holes)
             if noise:
                 asked = zip(mine.tolist(), points.tolist(), strict=True)
                 drawn = torch.stack([_noise(trial.session, image, shares[point]) for image, point in asked])

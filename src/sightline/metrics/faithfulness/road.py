@@ -41,9 +41,9 @@ def road(
     """ROAD = mean over q of p(x without q %), where each removed pixel is the weighted mean of its neighbours.
 
     A pixel beside weighs 1/6, one across a corner 1/12; neighbours outside the image drop out. Removed pixels depend
-    on each other, so this is a linear system an image and percentage; it is solved to 1e-4. Noise is added to what
-    was filled, drawn by image and percentage, the same for all methods. The paper reports accuracies over a data set
-    where this is the probability of one row's target.
+    on each other, so this is a linear system an image and percentage; it is solved to 1e-3, a quarter of a step of 8
+    bits and a tenth of the noise. Noise is added to what was filled, drawn by image and percentage, the same for all
+    methods. The paper reports accuracies over a data set where this is the probability of one row's target.
 
     Args:
         trial: Rows.
