@@ -128,6 +128,8 @@ def test_a_group_is_judged_by_truth_not_by_its_mixture_and_small_ones_never():
     assert [row["group"] for row in findings(Made(errors, both)).iter_rows(named=True) if row["group"]] == ["Male: no"]
     both[-1] = group("Male x Young", "no x no", "Bald", 40, 28, 300, 6)
     assert len(findings(Made(errors, both)).filter(kind="worst-group")) == 2
+    wide = [*both, *(group(name, "yes", "Bald", 150, 30, 450, 9) for name in ("a", "b", "c"))]
+    assert len(findings(Made(errors, wide)).filter(kind="worst-group")) == 1  # four columns: not their intersections
     small = [group("Male", "no", "Bald", 10, 10, 500, 10)]
     assert kinds(Made(errors, small), gap=(0.5, 0.6, 0.7)) == []
 

@@ -127,14 +127,17 @@ def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
     """Is a group served worse than all other images of the same truth? Fisher's exact test, one-sided.
 
     FNR and FPR apart, so that a group which merely has more images of the harder side is not blamed; every group that
-    is large enough is tested, not only the worst one, which would be the maximum of noisy rates.
+    is large enough is tested, not only the worst one, which would be the maximum of noisy rates. Intersections are
+    tested where few columns were named: those of many would drown the columns themselves in the correction.
     """
     from scipy.stats import fisher_exact
 
     whole = {line["attribute"]: line for line in tables.errors().iter_rows(named=True)}
-    for line in tables.groups().iter_rows(named=True):
+    lines = list(tables.groups().iter_rows(named=True))
+    crossed = len({line["by"] for line in lines if JOINED not in line["by"]}) <= limits.crossed
+    for line in lines:
         everyone = whole.get(line["attribute"])
-        if line["greyed"] or everyone is None:
+        if line["greyed"] or everyone is None or (JOINED in line["by"] and not crossed):
             continue
         for side, missed, right in (("yes", "FN", "TP"), ("no", "FP", "TN")):
             wrong, n = line[missed], line[missed] + line[right]

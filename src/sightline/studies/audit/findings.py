@@ -43,6 +43,7 @@ class Thresholds:
         idle: Difference between changing the region and changing something else, in probability, below which (upper
             end of the interval) the region counts as without effect.
         group: Error of a group minus that of all others.
+        crossed: Group columns up to which their intersections are tested too.
         elsewhere: What changing something outside the region does beyond its control, in probability.
         companion: Share of right answers on images that have the attribute (or not) minus that on images in which it
             alone was switched.
@@ -59,6 +60,7 @@ class Thresholds:
     points: float = 1.5
     idle: float = 0.03
     group: Steps = (0.10, 0.20, 0.30)
+    crossed: int = 3
     elsewhere: Steps = (0.10, 0.25, 0.50)
     companion: Steps = (0.15, 0.30, 0.50)
 
@@ -137,6 +139,8 @@ KINDS = {
 }
 """Kind -> how it is told, in the order of the report."""
 
+_BY_EDITS = ("shortcut", "companion-decides", "intervention-unconfirmed")  # they are interventions: no verdict on them
+
 RULES = (
     _rules.errors,
     _rules.groups,
@@ -202,6 +206,7 @@ def described(thresholds: Thresholds | None = None) -> dict[str, str]:
         "a map points at the region from, of what chance gives": _sentences.percent(limits.points),
         "the region is without effect below": f"{_sentences.percent(limits.idle)} of probability",
         "error of a group above that of all others": steps(limits.group),
+        "intersections of groups are tested": f"where at most {limits.crossed} columns were named",
         "change elsewhere, beyond its control, of probability": steps(limits.elsewhere),
         "right answers as they come, above those after the attribute alone was switched": steps(limits.companion),
     }
@@ -230,7 +235,7 @@ def _distinct(found: list[tuple[Candidate, float]], limits: Thresholds) -> list[
 def _line(one: Candidate, p_holm: float, tests: int) -> tuple[object, ...]:
     contradicted = one.confirmed is False and one.kind != "intervention-unconfirmed"
     said = one.sentence
-    if one.confirmed is not None and one.kind != "intervention-unconfirmed":
+    if one.confirmed is not None and one.kind not in _BY_EDITS:
         said = f"{said} {_sentences.VERDICTS[one.confirmed]}"
     severity = 0 if contradicted else one.severity
     figures = json.dumps(one.figures)
