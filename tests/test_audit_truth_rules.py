@@ -55,6 +55,7 @@ def test_something_elsewhere_that_decides_is_told(kind, direction):
     assert kinds(made) == [("shortcut", "Smiling", 3)]
     assert row["confirmed"] is True
     assert "60 %" in row["sentence"]
+    assert "An intervention confirms" not in row["sentence"]
 
 
 def test_what_is_elsewhere_and_does_little_or_as_much_as_its_controls_is_not_told():
