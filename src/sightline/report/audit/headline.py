@@ -147,7 +147,12 @@ def _of_attribute(rows: "polars.DataFrame", name: str, pictures: Pictures) -> li
 def _meaning(real: "polars.DataFrame") -> Callout:
     there = set(real["kind"])
     items = [f"{kind.title}. {kind.meaning} {kind.advice}" for name, kind in KINDS.items() if name in there]
-    return Callout(title="What these findings mean, and what may be done", text="In short:", items=items, tone="note")
+    return Callout(
+        title="What these findings mean, and what may be done",
+        text="What each kind of finding says, and a first step:",
+        items=items,
+        tone="note",
+    )
 
 
 def of_mean_maps(audit: Audit, pictures: Pictures) -> Section | None:
