@@ -158,6 +158,10 @@ class Audit:
 
     def findings(self) -> "polars.DataFrame":
         """What stands out, in sentences; see `sightline.studies.audit.findings.findings`."""
+        return self._findings
+
+    @cached_property
+    def _findings(self) -> "polars.DataFrame":
         from sightline.studies.audit.findings import findings
 
         return findings(self)
