@@ -38,7 +38,7 @@ class Report(training.Report):
         facts = [
             (
                 "network",
-                f"{settings['backbone']} {_spoken(settings['options']) if settings['options'] else ''}".strip(),
+                ", ".join([settings["backbone"], *(f"{k}={v}" for k, v in settings["options"].items())]),
             ),
             ("begins", "from scratch" if settings["begins"] is None else f"at weights {settings['begins']}"),
             ("attributes", str(len(settings["labels"]))),
