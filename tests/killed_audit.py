@@ -40,7 +40,7 @@ def start(records: list, out: Path, files: int | None = None) -> int:
         try:
             audit(
                 classifier(), records, out=out, regions=regions(), preparation=Preparation(fit="squash"), batch=1,
-                methods=["grad-cam"], groups=("light",), bias_images=2, progress=False,
+                methods=["grad-cam"], groups=("light",), bias_images=2, progress=False, pictures=False,
             )  # fmt: skip
             code = 0
         finally:

@@ -28,7 +28,14 @@ WHOLE = Preparation(fit="squash")
 
 
 def run(out, records, clf=None, **settings):
-    settings = {"preparation": WHOLE, "regions": regions(), "progress": False, "batch": 4, **settings}
+    settings = {
+        "preparation": WHOLE,
+        "regions": regions(),
+        "progress": False,
+        "batch": 4,
+        "pictures": False,
+        **settings,
+    }
     return audit(clf or classifier(), records, out=out, **settings)
 
 
@@ -406,5 +413,6 @@ def test_comparison_pairs_images(tmp_path, records, plain):
 def test_plan_can_be_run_as_it_is(tmp_path, records):
     plan = Plan(classifier=classifier(), records=records[:3], regions=regions(), preparation=WHOLE, methods=["uniform"])
     found = run_plan(plan, tmp_path / "run", progress=False)
+    assert (found.path / "thumbs" / "0.jpg").exists()
     assert len(found.maps()) == 9
     assert found.manifest["protocol"]["layers"] == "after = relu2; before = relu2@input"

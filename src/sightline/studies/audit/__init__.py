@@ -250,7 +250,8 @@ def run_plan(
                 announce(str(estimate(plan, [place for u in left for place in u.places])))
         with shown(count, progress, "images", "image") as advance:
             work(plan, run, left, advance)
-        examples.keep(plan, Audit(Path(out)))
+        if plan.pictures:
+            examples.keep(plan, Audit(Path(out)))
     return Audit(Path(out))
 
 
@@ -274,6 +275,7 @@ def audit(
     batch: int = 64,
     seed: int = 0,
     min_group: int = 20,
+    pictures: bool = True,
     name: str = "model",
     overwrite: bool = False,
     progress: bool | Callable[[int, int], None] | None = None,
@@ -309,6 +311,7 @@ def audit(
         batch: Images a block.
         seed: Of what draws random numbers.
         min_group: Images that a group, and each class in it, needs to be ranked.
+        pictures: Whether the folder gets small pictures of the surest decisions of each outcome, with their maps.
         name: What the classifier is called.
         overwrite: Remove what an earlier run left in the folder.
         progress: Whether to show a bar, or what to call with (done, in all); by default a bar on a terminal.
@@ -343,6 +346,7 @@ def audit(
         batch=batch,
         seed=seed,
         min_group=min_group,
+        pictures=pictures,
         name=name,
     )
     run_plan(plan, out, overwrite=overwrite, progress=progress, announce=announce)

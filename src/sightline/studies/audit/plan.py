@@ -47,6 +47,7 @@ class Plan:
     edits: Sequence[Any] = ()
     rates: Mapping[str, float] | None = None
     bias_images: int | None = None
+    pictures: bool = True
     batch: int = 64
     seed: int = 0
     min_group: int = 20
