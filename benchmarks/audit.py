@@ -21,7 +21,7 @@ import sightline as sl
 from sightline.data import annotations
 from sightline.data._ahead import read_ahead
 from sightline.data.alignment import Preparation
-from sightline.studies.audit import Plan, run_plan
+from sightline.studies.audit import Plan, examples, run_plan
 
 
 def celeba(count: int) -> annotations.Records:
@@ -70,11 +70,12 @@ def main() -> None:
     whole, asking = plain(model, records, preparation, options.batch)
     print(f"plain: {whole:.1f} s with reading, {asking:.1f} s the passes alone ({len(records)} images)")
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(classifier=model, records=records, preparation=preparation, batch=options.batch)
+        plan = Plan(classifier=model, records=records, preparation=preparation, batch=options.batch, pictures=False)
         start = time.perf_counter()
         found = run_plan(plan, Path(folder) / "run", progress=False)
         seconds = time.perf_counter() - start
         print(f"audit: {seconds:.1f} s, {seconds / whole:.2f}x with reading, {seconds / asking:.2f}x the passes alone")
+        print(f"largest memory by then {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
         again, asking = plain(model, records, preparation, options.batch)
         print(f"plain again: {again:.1f} s with reading, {asking:.1f} s the passes alone")
         if options.tables:
@@ -82,6 +83,9 @@ def main() -> None:
                 start = time.perf_counter()
                 rows = len(getattr(found, name)())
                 print(f"{name}: {rows} rows in {time.perf_counter() - start:.1f} s")
+        start = time.perf_counter()
+        examples.keep(plan, found)
+        print(f"pictures of examples: {time.perf_counter() - start:.1f} s")
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
 
 
