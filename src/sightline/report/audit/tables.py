@@ -7,13 +7,14 @@ from sightline.report.audit.cells import UNDEFINED, Line, count, group_of, known
 from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Choice, Section, Stack, Table
 from sightline.studies.audit import Audit
+from sightline.studies.audit._rules import JOINED
 from sightline.studies.audit._rules_evidence import reference
 from sightline.studies.audit._sentences import between, percent
 
 if TYPE_CHECKING:
     import polars
 
-_LINES, _WORST = 400, 40
+_LINES, _WORST, _COLUMNS = 400, 40, 3
 _SHARES = ("share_bias", "share_common", "share_own")
 SHARES = ("bias of the head", "the same for every image", "this image")
 """Names of the parts of a decision, in the order of the bars."""
@@ -215,7 +216,7 @@ def of_groups(audit: Audit) -> Section | None:
         return None
     groupings = frame["by"].unique(maintain_order=True).to_list()
     options: list[tuple[str, Sequence[Block]]] = [
-        (by.replace("_", " "), [_of_grouping(audit, frame.filter(by=by))]) for by in groupings
+        (_grouping(by), [_of_grouping(audit, frame.filter(by=by))]) for by in groupings
     ]
     if len(groupings) > 1:
         options.insert(0, ("all, the worst first", [_of_grouping(audit, frame.filter(~pl.col("greyed")), most=_WORST)]))
@@ -224,6 +225,11 @@ def of_groups(audit: Audit) -> Section | None:
         lead="Who bears the errors. Grey: too few images of either truth to be ranked.",
         blocks=[Choice(label="groups", options=options)],
     )
+
+
+def _grouping(by: str) -> str:
+    columns = by.split(JOINED)
+    return spoken(by) if len(columns) <= _COLUMNS else f"all {len(columns)} columns"
 
 
 def _of_grouping(audit: Audit, frame: "polars.DataFrame", most: int = _LINES) -> Table:
