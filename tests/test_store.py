@@ -218,3 +218,12 @@ def test_names_of_files_tell_all_labels_apart():
     names = {store.slug(label) for label in labels}
     assert len(names) == len(labels)
     assert all(len(name) < 100 and "/" not in name for name in names)
+
+
+def test_parts_of_versions_that_write_other_columns(tmp_path):
+    """A run may be gone on with by a later version and then by an earlier one: what a part lacks is null."""
+    frames = [FRAME, FRAME.with_columns(more=pl.lit(0.5)), FRAME]
+    with Run(tmp_path / "run", MANIFEST) as run:
+        for number, frame in enumerate(frames):
+            run.finish(part(f"p{number}"), {"rows": frame})
+    assert store.read_table(tmp_path / "run").equals(pl.concat(frames, how="diagonal"))

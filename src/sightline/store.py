@@ -215,7 +215,9 @@ def read_table(
     if not files:
         return polars.DataFrame()
     try:
-        schema = polars.read_parquet_schema(files[-1])  # a later version that went on may have added columns
+        schema = {}  # of all parts: another version that went on may have more columns, or fewer
+        for file in files:
+            schema |= polars.read_parquet_schema(file)
         found = polars.scan_parquet(files, schema=schema, missing_columns="insert")
         return (found if where is None else found.filter(where)).collect()
     except (OSError, polars.exceptions.PolarsError) as reason:
