@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 import sightline as sl
 from sightline import store
 from sightline.cli import app
+from sightline.errors import InputError
 from sightline.studies.benchmarking import Benchmark
+from sightline.studies.benchmarking.reading import read_data, read_plan
 from sightline.studies.benchmarking.work import TIMES
 
 NET = """
@@ -98,6 +100,46 @@ def test_tables_of_images_and_targets(place):
     assert rows["label"].unique().sort().to_list() == ["0", "1"]
     uniform = rows.filter(method="uniform", metric="energy-pointing-game")
     assert uniform["value"].to_list() == pytest.approx([4 / 9] * 6, abs=0.06)  # the share of the box
+
+
+def test_a_limit_takes_images_of_all_folders_and_a_larger_one_adds_to_them(place):
+    for name, count in (("a", 4), ("b", 2), ("c", 4), ("d", 4), ("e", 4)):
+        (place / "classes" / name).mkdir(parents=True)
+        for i in range(count):
+            (place / "classes" / name / f"{i}.png").write_bytes((place / "photos" / f"{i}.png").read_bytes())
+
+    def taken(limit, **data):
+        records, _ = read_data({**data, "limit": limit}, "here")
+        return [f"{r.path.parent.name}{r.path.stem}" for r in records]
+
+    for data in ({"format": "folders", "root": "classes"}, {"images": "classes"}):
+        assert taken(2, **data) == ["a0", "e0"]  # spread even where there are fewer than folders
+        assert sorted(taken(5, **data)) == ["a0", "b0", "c0", "d0", "e0"]
+        assert sorted(taken(14, **data)) == sorted(f"{c}{i}" for c in "abcde" for i in range(3) if c != "b" or i < 2)
+        for few in range(1, 18):
+            assert set(taken(few, **data)) < set(taken(few + 1, **data))
+        assert len(taken(99, **data)) == 18
+    typed = ("bench", "classes", *TYPED[2:], "--out", "run")
+    shell(*typed, "--limit", "4")
+    assert "28 images x methods are finished" in shell(*typed, "--limit", "7")  # goes on with the first four
+    assert Benchmark(place / "run").rows()["image"].n_unique() == 7
+
+
+def test_variables_in_the_paths_of_a_plan_are_filled_in(place, monkeypatch):
+    (place / "nested").mkdir()
+    (place / "photos").rename(place / "nested" / "photos")
+    plan = '[models.a]\nmodel = "faces:balanced"\n[data]\nimages = ["%s/photos"]'
+    for text in ("$PHOTO_ROOT", "${PHOTO_ROOT}", "~/nested"):
+        (place / "plan.toml").write_text(plan % text)
+        monkeypatch.setenv("HOME", str(place))
+        monkeypatch.setenv("PHOTO_ROOT", str(place / "nested"))
+        arguments, _ = read_plan("plan.toml")
+        assert [r.path for r in arguments["images"]] == [place / "nested" / "photos" / f"{i}.png" for i in range(4)]
+        assert arguments["root"] == str(place / "nested" / "photos")
+    monkeypatch.delenv("PHOTO_ROOT")
+    (place / "plan.toml").write_text(plan % "$PHOTO_ROOT")
+    with pytest.raises(InputError, match=r"data.images.*PHOTO_ROOT, which is not set; export PHOTO_ROOT="):
+        read_plan("plan.toml")
 
 
 def test_what_was_typed_wrongly_is_told(place):

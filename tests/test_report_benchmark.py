@@ -57,6 +57,26 @@ def test_the_table_as_csv_has_every_digit(report, tmp_path):
         assert float(line["mean"]) == cell.mean
 
 
+def test_best_is_of_methods_on_the_same_images_and_the_others_say_what_they_lack(tmp_path):
+    frame = runs.rows(IMAGES, models=("small",))
+    rise = pl.col("method") == "rise(masks=500)"  # the best, of which six images are not done yet
+    kept = frame.filter(~rise | (pl.col("image_index") < 8))
+    lost = (pl.col("method") == "saliency") & (pl.col("image_index") == 3)
+    empty = (pl.col("method") == "layer-cam") & (pl.col("image_index") == 5)
+    kept = runs.without(runs.without(kept, lost, "error", "no memory"), empty, "empty")
+    made = Report.of(runs.write(tmp_path / "run", kept))
+    of = {method: cell for (_, metric, method), cell in made.cells.items() if metric == "insertion"}
+    assert {name: cell.lacks for name, cell in of.items() if cell.lacks} == {"rise(masks=500)": 6, "saliency": 1}
+    assert [name for name, cell in of.items() if cell.best] == ["grad-cam"]
+    whole = Report.of(runs.write(tmp_path / "whole", frame)).cells
+    assert [n for (_, metric, n), cell in whole.items() if metric == "insertion" and cell.best] == ["rise(masks=500)"]
+    text = made.write(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "lacks 6 images" in text
+    assert "not compared for bold" in text
+    for ending in (".md", ".tex"):
+        assert "Here: rise(masks=500), saliency." in made.export(tmp_path / f"t{ending}").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("ending", [".md", ".tex"])
 def test_the_table_for_a_text_names_all_methods_and_the_protocol(report, tmp_path, ending):
     text = report.export(tmp_path / f"table{ending}").read_text(encoding="utf-8")

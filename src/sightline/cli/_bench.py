@@ -25,8 +25,7 @@ _SHOWN, _RESAMPLES = 20, 2000
 
 def from_file(path: Path, limit: int | None) -> tuple[Plan, Path | None, str | None]:
     """The plan of a TOML file, its folder, and its protocol."""
-    arguments, out = read_plan(path)
-    arguments["images"] = arguments["images"][:limit]
+    arguments, out = read_plan(path, limit=limit)
     preset = arguments.pop("protocol", None)
     if preset is not None:
         if arguments["target"] is not None:

@@ -65,7 +65,14 @@ def bench(
     precision: options.Precision = "float32",
     device: options.Device = "auto",
     fit: options.Fit = "crop",
-    limit: options.Limit = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Take N images: the first ones, or of folders in a folder one of each in turn. Example: --limit 100",
+            rich_help_panel=options.IMAGE_PANEL,
+        ),
+    ] = None,
     batch: Annotated[
         int,
         typer.Option(min=2, help="Images a block. Example: --batch 4", rich_help_panel=options.IMAGE_PANEL),

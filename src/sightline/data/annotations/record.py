@@ -1,6 +1,6 @@
 """One annotated image, and a lazy sequence of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, overload
@@ -152,6 +152,11 @@ class Records(Sequence[Record]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def chosen(self, indices: Iterable[int]) -> "Records":
+        """The entries of these numbers, in their order."""
+        entries = [self._entries[index] for index in indices]
+        return Records(entries, self._make, classes=self.classes, failures=self.failures)
 
     def path(self, index: int) -> Path:
         """The image of an entry, without reading its annotation."""

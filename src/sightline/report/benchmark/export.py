@@ -13,7 +13,7 @@ from sightline.report.benchmark import wording
 from sightline.report.benchmark.boxes import Found
 from sightline.report.benchmark.numbers import Cell, Cells
 from sightline.report.benchmark.results import Judge, Results
-from sightline.report.benchmark.tables import chance
+from sightline.report.benchmark.tables import PARTLY, chance
 
 _STATUSES = ("empty", "flat", "undefined", "refused", "error")
 _BOXES = ("max_box_acc", "threshold", "held_out")
@@ -80,7 +80,7 @@ def as_markdown(results: Results, cells: Cells, protocol: str) -> str:
         if luck := _chance(cells, model, metrics):
             lines.append(f"| {' | '.join(['*chance*', *luck])} |")
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, f"{_READING} † {_BEHIND} {protocol}"]) + "\n"
+    return "\n\n".join([*parts, f"{_READING} † {_BEHIND}{_partly(cells)} {protocol}"]) + "\n"
 
 
 def as_latex(results: Results, cells: Cells, protocol: str) -> str:
@@ -107,12 +107,18 @@ def as_latex(results: Results, cells: Cells, protocol: str) -> str:
         if luck := _chance(cells, model, metrics):
             lines.append(rf"\emph{{chance}} & {' & '.join(luck)} \\")
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    parts.append(f"% {_READING} $^\\dagger$ {_BEHIND}")
+    parts.append(f"% {_READING} $^\\dagger$ {_BEHIND}{_partly(cells)}")
     return "\n".join(parts) + "\n"
 
 
 _READING = "Mean over images [95 % interval over images]; bold: best method."
 _BEHIND = "does not beat every control beyond the 95 % interval of the paired difference."
+
+
+def _partly(cells: Cells) -> str:
+    """Which methods stand on fewer images than others, as a sentence; empty where none does."""
+    names = list(dict.fromkeys(method for (_, _, method), cell in cells.items() if cell.lacks))
+    return f"{PARTLY} Here: {', '.join(names)}." if names else ""
 
 
 def _there(results: Results, cells: Cells, model: str) -> tuple[list[Judge], list[str]]:

@@ -153,18 +153,25 @@ _READING = (
 
 def _empties(mine: list[Line]) -> list[str]:
     empty = [f"{line.empty} of {line.method}" for line in mine if line.empty]
-    return [f"Empty maps: {', '.join(empty)}.\n"] if empty else []
+    most = max(line.images for line in mine)
+    fewer = [f"{line.method} ({line.images})" for line in mine if line.images < most]
+    texts = [f"Empty maps: {', '.join(empty)}.\n"] if empty else []
+    return texts + ([f"On fewer than {most} images, so not compared for bold: {', '.join(fewer)}.\n"] if fewer else [])
 
 
 def _best(mine: list[Line]) -> set[tuple[str, str]]:
-    """(method, column) of the best mean of the methods, rounded as shown."""
+    """(method, column) of the best mean of the methods on all images, rounded as shown."""
     found: set[tuple[str, str]] = set()
+    most = max(line.images for line in mine)
     for column in _COLUMNS:
         sign = -1 if column[0] == "A" else 1
         means = {
             line.method: round(line.cells[column][0], 2)
             for line in mine
-            if not line.control and column in line.cells and not math.isnan(line.cells[column][0])
+            if not line.control
+            and line.images == most
+            and column in line.cells
+            and not math.isnan(line.cells[column][0])
         }
         if means:
             top = max(sign * mean for mean in means.values())

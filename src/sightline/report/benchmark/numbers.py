@@ -35,7 +35,8 @@ class Cell:
         behind: Controls that it does not beat beyond the 95 % interval of the paired difference.
         judged: Whether there were controls to compare with; never for a control itself.
         first: Share of bootstrap resamples in which it is the best method; NaN for controls.
-        best: Whether its mean is the best of all methods, unless all are equal; controls do not count.
+        best: Whether its mean is the best of all methods that lack no image, unless all are equal; never for controls.
+        lacks: How many of the images that other methods have it lacks: not done yet, or ended in an error.
         chance: What a map without information gets on average on the same rows; NaN where the metric has no such level.
     """
 
@@ -50,6 +51,7 @@ class Cell:
     judged: bool = False
     first: float = math.nan
     best: bool = False
+    lacks: int = 0
     chance: float = math.nan
 
 
@@ -73,16 +75,18 @@ def cells(results: Results, *, resamples: int = statistics.RESAMPLES, seed: int 
     if len(ours):
         won = statistics.wins(ours, ways, resamples=resamples, seed=seed)
         first = {(r["model"], r["metric"], r["method"]): r["first"] for r in won.iter_rows(named=True)}
-    top = _best(results, means)
+    lacks = _lacks(rows)
+    top = _best(results, {key: line for key, line in means.items() if not lacks.get(key)})
     order = {label: i for i, label in enumerate(results.methods)}
     cell = {}
     for key in sorted(means, key=lambda key: order[key[2]]):
         sure = means[key]["images"] >= FEWEST
-        cell[key] = _cell(means[key], judged.get(key) if sure else None, first.get(key, math.nan), key in top)
+        behind = judged.get(key) if sure else None
+        cell[key] = _cell(means[key], behind, first.get(key, math.nan), key in top, lacks.get(key, 0))
     return cell
 
 
-def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, best: bool) -> Cell:
+def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, best: bool, lacks: int) -> Cell:
     numbers = {name: line.get(name) for name in ("mean", "low", "high", "explain_seconds", "chance")}
     mean, low, high, seconds, chance = (math.nan if v is None else float(str(v)) for v in numbers.values())
     counted = {"ok", "flat"} if line["method"] in statistics.FLAT_BY_DESIGN else {"ok"}
@@ -102,8 +106,22 @@ def _cell(line: Mapping[str, object], behind: list[str] | None, first: float, be
         judged=behind is not None,
         first=first,
         best=best,
+        lacks=lacks,
         chance=chance,
     )
+
+
+def _lacks(rows: "polars.DataFrame") -> dict[tuple[str, str, str], int]:
+    """How many of the images of its model and metric each method lacks, where it lacks any."""
+    import polars as pl
+
+    done = rows.filter(pl.col("status") != "error")
+    images = pl.col("image").n_unique()
+    there = {tuple(row[:2]): row[2] for row in done.group_by("model", "metric").agg(images).iter_rows()}
+    own = {tuple(row[:3]): row[3] for row in done.group_by("model", "metric", "method").agg(images).iter_rows()}
+    asked = rows.select("model", "metric", "method").unique().iter_rows()
+    lacks = {key: there.get(key[:2], 0) - own.get(key, 0) for key in asked}
+    return {key: count for key, count in lacks.items() if count}
 
 
 def _best(results: Results, means: Mapping[tuple[str, str, str], Mapping[str, object]]) -> set[tuple[str, str, str]]:

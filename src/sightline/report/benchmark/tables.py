@@ -22,6 +22,7 @@ def of_family(
     rows = [[name, *(shown[m.label].get(name, "-") for m in metrics)] for name in methods]
     luck = ["chance", *(chance(columns[m.label]) for m in metrics)]
     more = [luck] if any(cell != "-" for cell in luck[1:]) else []
+    partly = any(cell.lacks for column in columns.values() for cell in column.values())
     table = Table(
         caption=f"{model}: {family}",
         columns=["method", *(m.title for m in metrics)],
@@ -30,7 +31,7 @@ def of_family(
         sort=["words", *(_WAYS[m.better] for m in metrics)],
         keys=[*methods, *("" for _ in more)],
         picked=picked,
-        note=f"{_READING}{_CHANCE * len(more)} {protocol}",
+        note=f"{_READING}{_CHANCE * len(more)}{PARTLY * partly} {protocol}",
     )
     return table, _callout(columns, metrics)
 
@@ -40,6 +41,7 @@ _READING = (
     'greatest value of the column; bold: best mean of the methods; shaded: controls. "Not beyond" a control: the '
     "95 % interval of the paired difference reaches zero."
 )
+PARTLY = " A method that lacks images that others have is not compared for bold: its mean is of other images."
 _CHANCE = " Chance: what a map without information gets on average on these rows."
 
 
@@ -70,6 +72,8 @@ def _cell(cell: Cell, digits: int, least: float, wide: float) -> Estimate | str:
     notes = [f"not beyond {wording.listed(cell.behind, most=2)}"] if cell.behind else []
     if missing:
         notes.append(f"without {missing}")
+    if cell.lacks:
+        notes.append(f"lacks {wording.many(cell.lacks, 'image')}")
     if math.isnan(cell.low):
         notes.append(wording.many(cell.images, "image") + " only")
     low, high = (cell.mean, cell.mean) if math.isnan(cell.low) else (cell.low, cell.high)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from sightline.classifier import BlackBox, Classifier
 from sightline.data import annotations
-from sightline.data.annotations import Record
+from sightline.data.annotations import Record, Records
 from sightline.data.images import find_images
 from sightline.errors import InputError
 from sightline.loading import load
@@ -26,8 +27,11 @@ FORMATS: dict[str, tuple[Callable[..., Sequence[Record]], tuple[str, ...]]] = {
     "shards": (annotations.shards, ("files",)),
 }
 
+_PATHS = ("images", "root", "boxes", "instances", "table", "files")
+_SPREAD = ("images", "folders", "imagenet")  # formats whose folders may be classes
 
-def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]:
+
+def read_plan(path: str | os.PathLike[str], *, limit: int | None = None) -> tuple[dict[str, Any], str | None]:
     """Arguments of `plan_of` (and `protocol`, if there is one) and the run's folder from a plan.
 
         out = "runs/first"
@@ -41,9 +45,10 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]
         [data]
         images = ["photos/"]            # or format = "folders", "imagenet", "coco", "celeba", "manifest",
                                         # "shards" with their settings
-        limit = 300
+        limit = 300                     # of folders: one of each in turn
 
-    Files are looked for from the current folder, as in the shell.
+    Files are looked for from the current folder, as in the shell; in paths of data and in weights `~` and variables of
+    the environment (`$PHOTOS/val`) are filled in. The smaller one of `limit` and the plan's counts.
 
     Raises:
         InputError: The file cannot be read, or has a key that no plan has; the text names it.
@@ -58,7 +63,12 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None]
     named = given.get("models", {})
     if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()) or not named:
         raise InputError(f"{path}: name at least one model: [models.NAME] with model = ...")
-    records, root = read_data(given.get("data", {}), str(path))
+    data = {k: _expanded(v, f"{path}: data.{k}") if k in _PATHS else v for k, v in given.get("data", {}).items()}
+    if isinstance(data.get("classes"), str):  # a file; a list has names
+        data["classes"] = _expanded(data["classes"], f"{path}: data.classes")
+    if limit is not None and isinstance(own := data.get("limit", limit), int):
+        data["limit"] = min(limit, own)
+    records, root = read_data(data, str(path))
     models = {name: _model(values, f"{path}: models.{name}") for name, values in named.items()}
     first = next(iter(models.values()))
     arguments = {k: v for k, v in given.items() if k in (*SETTINGS, "protocol")}
@@ -76,6 +86,8 @@ def _model(values: Mapping[str, Any], where: str) -> Classifier | BlackBox:
     if "model" not in values:
         raise InputError(f"{where} has no entry model, such as torchvision:resnet50")
     settings = dict(values)
+    if "weights" in settings:
+        settings["weights"] = _expanded(settings["weights"], f"{where}.weights")
     size = settings.get("size")
     settings["size"] = tuple(size) if isinstance(size, list) else size
     return load(settings.pop("model"), **settings)
@@ -112,12 +124,56 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
         root = str(place or Path(given["table"]).parent) if form != "shards" else None
     if not len(records):
         raise InputError(f"{where}: data names no images; write [data] with images = [...]")
-    return records[:limit], root
+    return _limited(records, limit, spread=form in _SPREAD), root
+
+
+def _limited(records: Sequence[Record], limit: int | None, *, spread: bool) -> Sequence[Record]:
+    """The first images of all; of folders one of each in turn, so a larger limit adds to what a smaller one took.
+
+    The folders' turns are in an order whose every beginning is spread evenly (bits reversed), for limits below their
+    number.
+    """
+    if limit is None or limit >= len(records):
+        return records
+    if not spread:
+        return records[:limit]
+    paths = (
+        [records.path(i) for i in range(len(records))] if isinstance(records, Records) else [r.path for r in records]
+    )
+    members: dict[Path, list[int]] = {}
+    for index, path in enumerate(paths):
+        members.setdefault(path.parent, []).append(index)
+    bits = (len(members) - 1).bit_length()
+    places = sorted(range(len(members)), key=lambda place: f"{place:0{bits}b}"[::-1])
+    groups = list(members.values())
+    turns = [groups[place] for place in places]
+    taken = sorted((rank, turn, index) for turn, group in enumerate(turns) for rank, index in enumerate(group))
+    indices = [index for _, _, index in taken[:limit]]
+    return records.chosen(indices) if isinstance(records, Records) else [records[i] for i in indices]
 
 
 def read_target(texts: str | Sequence[str] | None, classifier: Classifier | BlackBox) -> AnyTarget:
     """One target, or several for each image, as they are typed in a shell."""
     return together([parse(text) for text in ([texts] if isinstance(texts, str) else texts or [])], classifier.decision)
+
+
+def _expanded(value: Any, where: str) -> Any:
+    """A path, or several, with `~` and variables of the environment filled in.
+
+    Raises:
+        InputError: A variable is not set.
+    """
+    if isinstance(value, list):
+        return [_expanded(item, where) for item in value]
+    if not isinstance(value, str):
+        return value
+    for bare, braced in re.findall(r"\$(?:(\w+)|\{(\w+)\})", value):
+        if (bare or braced) not in os.environ:
+            name = bare or braced
+            raise InputError(
+                f"{where}: {value} names the variable {name}, which is not set; export {name}=FOLDER first"
+            )
+    return os.path.expandvars(str(Path(value).expanduser()) if value.startswith("~") else value)
 
 
 def _known(given: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
