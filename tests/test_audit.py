@@ -351,6 +351,19 @@ def test_other_settings_need_another_folder(tmp_path, records):
     assert found.maps()["method"].unique().to_list() == ["hires-cam"]
 
 
+def test_reference_is_kept_with_the_run(tmp_path, records, plain):
+    found = run(tmp_path / "run", records, methods=["uniform"], reference="plain", limit=6)
+    again = Audit(found.path)
+    assert again.common == "plain"
+    rows = again.decisions()
+    for (_,), mine in rows.group_by("attribute"):
+        assert mine["e_own"].mean() == pytest.approx(0, abs=1e-6)
+    assert plain.common == "balanced"
+    assert Audit(found.path, reference="balanced").common == "balanced"
+    with pytest.raises(InputError, match="'balanced' or 'plain'"):
+        run(tmp_path / "other", records, reference="some")
+
+
 def test_groups_are_columns_or_attributes(plain):
     images = plain.images()
     assert images["group_light"].value_counts().sort("group_light")["count"].to_list() == [5, 5]

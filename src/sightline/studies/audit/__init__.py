@@ -38,13 +38,14 @@ class Audit:
     Args:
         path: The folder.
         reference: What evidence is common to all images: the mean of z over a reference in which both answers are as
-            frequent (`balanced`), or over all audited images alike (`plain`), without the bias of the head.
+            frequent (`balanced`), or over all audited images alike (`plain`), without the bias of the head. By default
+            as the run was made.
         resamples: Of the bootstrap over images.
         seed: Of the bootstrap and of permutations.
     """
 
     path: Path
-    reference: Reference = "balanced"
+    reference: Reference | None = None
     resamples: int = 2000
     seed: int = 0
 
@@ -57,6 +58,12 @@ class Audit:
     def attributes(self) -> tuple[str, ...]:
         """The audited attributes, in the order of the classifier."""
         return tuple(self.manifest["attributes"])
+
+    @property
+    def common(self) -> Reference:
+        """The reference that is used."""
+        told: Reference = self.reference or self.manifest.get("reference", "balanced")
+        return told
 
     @property
     def min_group(self) -> int:
@@ -79,7 +86,7 @@ class Audit:
     def _decisions(self) -> "polars.DataFrame":
         from sightline.studies.audit.bias import with_evidence
 
-        return with_evidence(store.read_table(self.path, "rows"), self.reference)
+        return with_evidence(store.read_table(self.path, "rows"), self.common)
 
     def maps(self) -> "polars.DataFrame":
         """A row an image, attribute, method and layer: proportional energy of the map of the decision made."""
@@ -120,7 +127,7 @@ class Audit:
 
         layers = store.read_table(self.path, "biases")
         return bias(
-            self._decisions, layers, self._errors, reference=self.reference, resamples=self.resamples, seed=self.seed
+            self._decisions, layers, self._errors, reference=self.common, resamples=self.resamples, seed=self.seed
         )
 
     def bias(self) -> "polars.DataFrame":
@@ -347,7 +354,8 @@ def audit(
         seed=seed,
         min_group=min_group,
         pictures=pictures,
+        reference=reference,
         name=name,
     )
     run_plan(plan, out, overwrite=overwrite, progress=progress, announce=announce)
-    return Audit(Path(out), reference=reference)
+    return Audit(Path(out))

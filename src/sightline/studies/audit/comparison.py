@@ -170,7 +170,7 @@ class Comparison:
         for audit, which in ((self.a, "a"), (self.b, "b")):
             rows = self._numbered(audit.decisions(), which)
             z, y, b = matrices(rows, names)
-            drawn.append(drawn_shares(z, y, b, audit.reference, resamples=self.a.resamples, seed=self.a.seed))
+            drawn.append(drawn_shares(z, y, b, audit.common, resamples=self.a.resamples, seed=self.a.seed))
         lines = []
         for i, name in enumerate(names):
             for side, s in (("yes", 1), ("no", -1)):

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -48,6 +48,7 @@ class Plan:
     rates: Mapping[str, float] | None = None
     bias_images: int | None = None
     pictures: bool = True
+    reference: Literal["balanced", "plain"] = "balanced"
     batch: int = 64
     seed: int = 0
     min_group: int = 20
@@ -61,6 +62,8 @@ class Plan:
             raise InputError(f"methods is a list of names, not the text {self.methods!r}")
         if len(set(self.methods)) != len(self.methods):
             raise InputError(f"a method is named twice in {', '.join(self.methods)}")
+        if self.reference not in ("balanced", "plain"):
+            raise InputError(f"reference must be 'balanced' or 'plain', not {self.reference!r}")
         _ = self.readout  # what does not fit is told before any work
         for method in self.methods:
             self.explainer(method)
@@ -183,6 +186,7 @@ class Plan:
             "attributes": list(self.readout.names),
             "labels": list(self.classifier.labels),
             "min_group": self.min_group,
+            "reference": self.reference,
             "head": {"affine": self.head.bias is not None, "why": self.head.why, "bias": self.head_bias()},
             "training_rates": self.training_rates(),
             "data": {"images": len(self.source.keys), "root": self.root},
