@@ -258,6 +258,7 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], grow
     changed = _changes("study", old.get("study"), new.get("study"))
     before, now = dict(old.get("settings") or {}), dict(new.get("settings") or {})
     for entry in grows:
+        before.setdefault(entry, {})
         now[entry] = {k: v for k, v in now.get(entry, {}).items() if k in before.get(entry, {})}
     changed += [text for entry in {**before, **now} for text in _changes(entry, before.get(entry), now.get(entry))]
     if changed:

@@ -169,7 +169,7 @@ def run_plan(
 ) -> Benchmark:
     """Do what is left of a plan in a folder; see `benchmark`."""
     manifest = {**plan.manifest(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    with store.Run(out, manifest, grows=("methods",), overwrite=overwrite) as run:
+    with store.Run(out, manifest, grows=("methods", "files"), overwrite=overwrite) as run:
         left = units(plan, run)
         total = sum(len(u.places) * len(u.methods) for u in left)
         if announce is not None:
@@ -234,7 +234,7 @@ def benchmark(
             and masks metrics of localisation use.
         out: The run's folder.
         methods: Names of `sl.methods()`, pairs (name, settings), or mappings with `name`, `label`, `layer` (one, or
-            model -> layer) and settings.
+            model -> layer) and settings; `weights` may be a mapping model -> file.
         metrics: Names of `sl.metrics()`, pairs, or mappings with `name`, `label` and settings.
         controls: Maps that know nothing of the decision, always in the table. `other-image` is the first method's map
             of the next image of the block.

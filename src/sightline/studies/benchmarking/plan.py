@@ -19,6 +19,7 @@ from sightline.explainers.masking._options import Options
 from sightline.layers import default_layer
 from sightline.metrics.evaluation import asked, label
 from sightline.metrics.metric import Metric
+from sightline.studies.benchmarking import weights
 from sightline.target import AnyTarget
 
 OTHER_IMAGE = "other-image"
@@ -36,7 +37,7 @@ class Contender:
     Attributes:
         name: In the registry, or `other-image`.
         label: In the table; by default the name with the settings that differ from the defaults.
-        settings: Of the method.
+        settings: Of the method; `weights` may be a mapping, for each model its own.
         layer: A layer, several, or for each model its own; the default one unless given.
         control: Whether it is there to be beaten.
     """
@@ -55,6 +56,8 @@ class Contender:
         """
         layer = self.layer.get(model) if isinstance(self.layer, Mapping) else self.layer
         settings = dict(self.settings)
+        if "weights" in settings:
+            settings["weights"] = weights.of_model(settings["weights"], model, self.label)
         if "progress" in registry.find(self.name).settings:
             settings["progress"] = False
         return Explainer(self.name, classifier, layer=layer, seed=seed, **settings)
@@ -125,6 +128,7 @@ class Plan:
         return {
             "models": {name: _described(classifier) for name, classifier in self.models.items()},
             "methods": {m.label: _of_method(m) for m in self.methods},
+            **weights.files({m.label: m.settings.get("weights") for m in self.methods}),
             "metrics": {j.label: {"name": j.record.name, "settings": _plain(j.settings)} for j in self.judges},
             "target": "predicted" if self.target is None else str(self.target),
             "seeds": list(self.seeds),
@@ -161,7 +165,9 @@ class Plan:
         return {
             "study": "benchmark",
             "settings": settings,
-            "plan": {k: v for k, v in settings.items() if k not in ("models", "methods", "metrics", "versions")},
+            "plan": {
+                k: v for k, v in settings.items() if k not in ("models", "methods", "metrics", "versions", "files")
+            },
             "models": settings["models"],
             "methods": [
                 {"name": m.name, "label": m.label, "control": m.control, **_of_method(m), "forwards": _forwards(m)}
@@ -189,7 +195,10 @@ def contender(spec: Any, *, control: bool = False) -> Contender:
         return Contender(name=name, label=shown or name, control=True)
     record = registry.find(name)
     registry.check_settings(record, given)
-    changed = {k: v for k, v in given.items() if v != record.settings[k] and k not in _UNRECORDED}
+    given = {k: dict(v) if isinstance(v, Mapping) else v for k, v in given.items()}
+    changed = {
+        k: v for k, v in given.items() if not isinstance(v, dict) and v != record.settings[k] and k not in _UNRECORDED
+    }
     shown = shown or name + (f" ({_text(changed)})" if changed else "") + (f" @ {_text_of(layer)}" if layer else "")
     return Contender(
         name=name, label=str(shown), settings=given, layer=layer, control=control or record.family == "control"
@@ -230,6 +239,7 @@ def check(plan: Plan) -> None:
     for m in plan.methods:
         if isinstance(m.layer, Mapping) and (unknown := sorted(set(m.layer) - set(plan.models))):
             raise MethodError(f"{m.label} names a layer of {unknown[0]!r}; the models are {', '.join(plan.models)}")
+        weights.check_models(m.settings.get("weights"), plan.models, m.label)
         for name, classifier in plan.models.items():
             if m.name != OTHER_IMAGE:
                 m.explainer(name, classifier, plan.seeds[0])
