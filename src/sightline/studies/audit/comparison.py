@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sightline.errors import InputError
-from sightline.studies.audit import Audit
 from sightline.studies.audit.bias import LEAST_Z, drawn_shares, matrices
 from sightline.studies.audit.evidence import dense
 from sightline.studies.audit.intervals import Array, drawn_ratios, ends, none, paired_difference
+from sightline.studies.audit.reading import Audit
 from sightline.studies.statistics import holm, mcnemar
 
 _ERRORS = ("FNR", "FPR", "minority_error", "majority_error", "balanced_error")
