@@ -71,6 +71,10 @@ def test_max_box_acc_equals_a_loop_over_thresholds(found):
         shares = [sum(curve[step] >= 0.6 for curve in mine.values()) / len(mine) for step in range(21)]
         assert line["max_box_acc"] == pytest.approx(max(shares))
         assert line["threshold"] == pytest.approx(shares.index(max(shares)) / 20)
+        tops = [
+            max(sum(c[step] >= o for c in mine.values()) for step in range(21)) / len(mine) for o in (0.3, 0.5, 0.7)
+        ]
+        assert line["overlaps_mean"] == pytest.approx(sum(tops) / 3)
         assert (line["metric"], line["overlap"], line["rows"]) == ("boxes", 0.6, 9)
         fixed = found.table(resamples=2).filter(method=method, metric="boxes")["mean"][0]
         assert fixed is None or fixed <= line["max_box_acc"] + 1e-9
@@ -97,6 +101,7 @@ def test_the_report_has_both(found, tmp_path):
     for line in lines:
         if line["metric"] == "boxes":
             assert float(line["max_box_acc"]) == known[line["method"]]["max_box_acc"]
+            assert float(line["overlaps_mean"]) == known[line["method"]]["overlaps_mean"]
             assert float(line["threshold"]) == known[line["method"]]["threshold"]
         else:
             assert line["max_box_acc"] == line["threshold"] == ""

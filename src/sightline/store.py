@@ -215,7 +215,7 @@ def read_table(
     if not files:
         return polars.DataFrame()
     try:
-        schema = {}  # of all parts: another version that went on may have more columns, or fewer
+        schema: dict[str, Any] = {}  # of all parts: another version that went on may have more columns, or fewer
         for file in files:
             schema |= polars.read_parquet_schema(file)
         found = polars.scan_parquet(files, schema=schema, missing_columns="insert")

@@ -204,10 +204,11 @@ def _boxes(found: Benchmark, out: "Console") -> None:
     if not len(lines):
         return
     table = Table(title="MaxBoxAcc over all images", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("model", "metric", "method", "MaxBoxAcc", "its threshold", "held out"):
+    for title in ("model", "metric", "method", "MaxBoxAcc", "its threshold", "held out", "mean at 0.3, 0.5, 0.7"):
         table.add_column(title, no_wrap=title == "method")
     for line in lines.iter_rows(named=True):
-        numbers = ("-" if (v := line[k]) is None else f"{v:.3f}" for k in ("max_box_acc", "threshold", "held_out"))
+        keys = ("max_box_acc", "threshold", "held_out", "overlaps_mean")
+        numbers = ("-" if (v := line[k]) is None else f"{v:.3f}" for k in keys)
         table.add_row(*(escape(line[k]) for k in ("model", "metric", "method")), *numbers)
     out.print(table)
     out.print("held out: each half of the images takes the best threshold of the other half", markup=False)

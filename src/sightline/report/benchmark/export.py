@@ -16,7 +16,7 @@ from sightline.report.benchmark.results import Judge, Results
 from sightline.report.benchmark.tables import PARTLY, chance
 
 _STATUSES = ("empty", "flat", "undefined", "refused", "error")
-_BOXES = ("max_box_acc", "threshold", "held_out")
+_BOXES = ("max_box_acc", "threshold", "held_out", "overlaps_mean")
 _SUFFIXES = (".csv", ".tex", ".md")
 
 
