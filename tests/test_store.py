@@ -65,7 +65,7 @@ def test_entries_that_grow_may_have_more_keys_but_not_other_ones(tmp_path):
     filled(tmp_path / "run")
     with Run(tmp_path / "run", changed(methods={"x": {"k": 1}, "y": {}}), grows=["methods"]) as run:
         assert set(run.manifest["settings"]["methods"]) == {"x", "y"}
-    with pytest.raises(StorageError, match=r"methods\.y was"):  # less than before
+    with pytest.raises(StorageError, match=r"methods\.y was asked and is not any more: name it again"):
         Run(tmp_path / "run", MANIFEST, grows=["methods"])
 
 

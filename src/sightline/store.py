@@ -258,7 +258,9 @@ def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], grow
     changed = _changes("study", old.get("study"), new.get("study"))
     before, now = dict(old.get("settings") or {}), dict(new.get("settings") or {})
     for entry in grows:
-        before.setdefault(entry, {})
+        gone = [k for k in before.setdefault(entry, {}) if k not in now.get(entry, {})]
+        changed += [f"{entry}.{k} was asked and is not any more: name it again, what is finished stays" for k in gone]
+        before[entry] = {k: v for k, v in before[entry].items() if k not in gone}
         now[entry] = {k: v for k, v in now.get(entry, {}).items() if k in before.get(entry, {})}
     changed += [text for entry in {**before, **now} for text in _changes(entry, before.get(entry), now.get(entry))]
     if changed:
