@@ -218,3 +218,38 @@ def test_an_image_with_fewer_controls_still_counts():
     whole = edits.interventions(rows_of(), min_group=5, resamples=200)
     assert table["n"].to_list() == whole["n"].to_list()
     assert table["p"].null_count() == 0
+
+
+def exact_tail(d: np.ndarray, t: int) -> float:
+    """P(T >= t) of whole-numbered d by convolution: positive terms only, so that small tails keep their digits."""
+    low = d.min(1)
+    shares = np.ones(1)
+    for row, least in zip(d, low, strict=True):
+        wider = np.zeros(len(shares) + int(row.max() - least))
+        for value in row:
+            start = int(value - least)
+            wider[start : start + len(shares)] += shares / len(row)
+        shares = wider
+    return float(shares[int(t - low.sum()) :].sum())
+
+
+def test_the_saddlepoint_keeps_its_digits_in_the_far_tail():
+    generator = np.random.default_rng(8)
+    effects = 3 * generator.integers(0, 400, (80, 4))  # multiples of 3: means of three others are whole
+    effects[:, 0] = effects.max(1)
+    d = deviations(effects)
+    spread = math.sqrt((d**2).mean(1).sum())
+    for deviation in (1, 3, 6, 9):
+        t = round(deviation * spread)
+        right = exact_tail(np.rint(d).astype(int), t)
+        assert saddlepoint(d, t) == pytest.approx(right, rel=0.03)
+    assert right < 1e-18
+
+
+def test_close_to_the_largest_sum_there_is_still_a_number():
+    strong = np.zeros((300, 4))
+    strong[:, 0] = np.linspace(0.5, 1, 300)
+    strong[7, 0], strong[7, 1] = 0.0, 1e-4  # one image says otherwise, by next to nothing
+    assert 0 < permuted(strong) < 1e-150
+    strong[7, 1] = 1e-9
+    assert 0 < permuted(strong) < 1e-150

@@ -85,6 +85,8 @@ def saddlepoint(d: Array, t: float) -> float:
     if abs(w) < _NEAR:
         return float(norm.sf(w) + norm.pdf(w) * -third / (6 * variance**1.5))
     u = s * math.sqrt(variance)
+    if abs(u) < _NEAR:  # nearly all images at their largest: Chernoff's bound exp(K(s) - s t) is never too small
+        return min(1.0, max(math.exp(K - s * t), 5e-324)) if s > 0 else 1.0
     p = float(norm.sf(w) + norm.pdf(w) * (1 / u - 1 / w))
     return min(1.0, max(p, 5e-324))
 
