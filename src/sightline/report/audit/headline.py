@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.report.audit.pictures import Pictures
 from sightline.report.benchmark import wording
-from sightline.report.page import Block, Callout, Choice, Figures, Section
+from sightline.report.page import Block, Callout, Choice, Figures, Section, Table
 from sightline.studies.audit import Audit
 from sightline.studies.audit._sentences import percent
 from sightline.studies.audit.findings import KINDS, Thresholds
@@ -38,9 +38,7 @@ def of_findings(audit: Audit, pictures: Pictures) -> Section:
     for name in names[:WITH_PICTURES]:
         blocks += _of_attribute(real.filter(attribute=name), name, pictures)
     if len(names) > WITH_PICTURES:
-        rest = real.filter(pl.col("attribute").is_in(names[WITH_PICTURES:]))
-        items = [f"{_spoken(r)}: {r['sentence']}" for r in rest.iter_rows(named=True)]
-        blocks.append(Callout(title="Further findings", text="Less grave, or of fewer images.", items=items))
+        blocks.append(_further(real.filter(pl.col("attribute").is_in(names[WITH_PICTURES:]))))
     if len(doubtful):
         items = [f"{_spoken(r)}: {r['sentence']}" for r in doubtful.iter_rows(named=True)]
         text = "The maps say so, and an experiment says otherwise. They count as no findings."
@@ -55,6 +53,27 @@ def _lead() -> str:
     return (
         "A finding is both large and more than chance: its effect reaches a stated limit, and all tests of this audit "
         f"together have at most a {percent(limits.alpha)} chance of a false one. Brackets are 95 % intervals."
+    )
+
+
+def _further(rest: "polars.DataFrame") -> Table:
+    """Findings of the other attributes, an attribute's together."""
+    lines = [
+        [
+            row["attribute"].replace("_", " "),
+            KINDS[row["kind"]].title,
+            f"{row['severity']} ({_SEVERITY[row['severity']]})",
+            row["sentence"],
+        ]
+        for part in rest.partition_by("attribute", maintain_order=True)
+        for row in part.iter_rows(named=True)
+    ]
+    return Table(
+        caption="Findings of further attributes",
+        columns=["attribute", "finding", "how grave", "in words"],
+        rows=lines,
+        text_columns=[1, 2, 3],
+        sort=["words"] * 4,
     )
 
 
