@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audit_tables import Made, bias, error
 from audited import NAMES, classifier, drawn
 from browser import drive, looks_right, needed
 from sightline.errors import InputError, StorageError
 from sightline.report.audit import Report
 from sightline.report.audit.cells import group_of, rate, signed, top
 from sightline.report.audit.export import FORMAT
-from sightline.report.audit.headline import of_findings
+from sightline.report.audit.headline import _further, of_findings
 from sightline.report.audit.pictures import SIDE, Pictures, outlined
 from sightline.report.page import Estimate, Stack
 from sightline.studies.audit import Audit, audit
+from sightline.studies.audit.findings import findings
 
 SETTINGS = {"methods": ["grad-cam", "hires-cam"], "groups": ("Wearing_Hat",), "progress": False}
 
@@ -148,6 +150,15 @@ def test_a_classifier_without_findings_is_told_so_and_what_was_not_asked(report)
     text = str(of_findings(other, Pictures(other)).blocks)
     assert "Nothing stands out" in text
     assert "No interventions were made" in text
+
+
+def test_findings_of_many_attributes_stand_in_a_table_an_attribute_together():
+    made = Made([error(f"a{i:02}", 100, 95 - 5 * i, 900, 1) for i in range(10)])
+    made.bias_lines = [bias(f"a{i:02}", "no", head=0.1, common=0.6) for i in (3, 7)]
+    table = _further(findings(made))
+    assert [row[0] for row in table.rows][:5] == ["a00", "a01", "a02", "a03", "a03"]
+    assert len(table.rows) == 12
+    assert table.rows[0][2] == "3 (grave)"
 
 
 def test_cells():
