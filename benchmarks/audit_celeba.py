@@ -22,6 +22,7 @@ from sightline.studies.audit.errors import errors
 from sightline.studies.audit.evidence import dense
 from sightline.studies.audit.intervals import drawn_ratios, ends
 
+GROUPS = ("Male", "Young")
 CLASSES = (("under 10 %", 0.0, 0.1), ("10 to 25 %", 0.1, 0.25), ("25 to 51 %", 0.25, 0.52))
 VIEWS = (("grad-cam", "before"), ("hires-cam", "before"), ("grad-cam++", "before"), ("grad-cam", "after"))
 PUBLISHED = Path(__file__).with_name("published") / "affact.csv"
@@ -29,7 +30,7 @@ PUBLISHED = Path(__file__).with_name("published") / "affact.csv"
 
 def audited(path: Path, records: annotations.Records, out: Path, lrp: int) -> tuple[Audit, Audit | None]:
     model = sl.load(str(path))
-    found = audit(model, records, out=out / path.name, name=path.name, announce=print)
+    found = audit(model, records, out=out / path.name, name=path.name, groups=GROUPS, announce=print)
     if not lrp:
         return found, None
     some = audit(
