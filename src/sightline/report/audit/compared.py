@@ -117,7 +117,7 @@ def _findings(both: Comparison, names: tuple[str, str]) -> Callout:
             items.append(f"{said.title}: {len(a)} with {names[0]}, {len(b)} with {names[1]}{more}.")
     text = f"{wording.many(len(held[0]), 'finding')} with {names[0]}, {wording.many(len(held[1]), 'finding')} with "
     text += f"{names[1]}. A finding that goes may have become too small or too unsure to be one: see the tables."
-    tone: Any = "finding" if len(held[1]) < len(held[0]) else "note"
+    tone: Any = "finding" if held[1] < held[0] else "note"
     return Callout(title="Findings", text=text, items=items, tone=tone)
 
 
@@ -130,10 +130,10 @@ def _three(line: Line, name: str, least: float, most: float) -> list[Cell]:
     ]
 
 
-def _span(lines: Sequence[Line], names: Sequence[str]) -> tuple[float, float]:
-    """A scale that holds all differences, symmetric about zero."""
+def _span(lines: Sequence[Line], names: Sequence[str], most: float = 1.0) -> tuple[float, float]:
+    """A scale that holds all differences up to `most`, symmetric about zero."""
     ends = [line.get(f"{name}_difference_{end}") for line in lines for name in names for end in ("low", "high")]
-    most = max([0.05, *(abs(float(end)) for end in ends if end is not None and known(end))])
+    most = min(most, max([0.05, *(abs(float(end)) for end in ends if end is not None and known(end))]))
     return -most, most
 
 
