@@ -459,6 +459,8 @@ def test_pairs_made_elsewhere_are_matched_by_path(tmp_path):
     for i, after in enumerate(done["z_after"]):
         edited = source.preparation.load(Record(path=tmp_path / f"{i}-edited.png"), SIDE).pixels
         assert after == pytest.approx(float((weights[0] * edited).sum()), abs=1e-3)
+    named = edits.resolved([f"pairs:{tmp_path / 'pairs.csv'}"], block.plan)[0]
+    assert named.pairs == pairs.pairs
     refused = found.filter(pl.col("status") == "refused")
     assert refused.height == 1
     assert "broken.png" in refused["note"][0]
@@ -530,6 +532,11 @@ def test_names_become_edits_and_what_does_not_fit_is_told():
         edits.resolved(["occlude", edits.Occlude(fill="grey")], plan)
     with pytest.raises(InputError, match="needs a patch"):
         edits.resolved(["paste"], plan)
+    with pytest.raises(InputError, match="write pairs:TABLE"):
+        edits.resolved(["pairs"], plan)
+    with pytest.raises(InputError, match="'blur:9' is no edit"):
+        edits.resolved(["blur:9"], plan)
+    assert edits.resolved(["sweep:3"], plan)[0].cells == 3
     assert {kind.name for kind in edits.everything()} >= {"occlude", "blur", "swap", "paste", "pairs", "counterfactual"}
 
 

@@ -63,28 +63,37 @@ def resolved(edits: Sequence[str | Edit] | None, plan: Any) -> tuple[Edit, ...]:
     """Edits bound to a study.
 
     Args:
-        edits: Names, or edits with settings.
+        edits: Names (`pairs:TABLE`, `hottest:METHOD` and `sweep:CELLS` say more), or edits with settings.
         plan: The study.
 
     Raises:
         InputError: An unknown name, one that needs settings, two that would share their lines of the table, or what an
             edit needs is missing.
     """
-    found: list[Edit] = []
-    for one in (edits,) if isinstance(edits, str | Edit) else edits or ():
-        if isinstance(one, Edit):
-            made = one
-        else:
-            kind = find(one)
-            if kind in (Paste, Pairs):
-                call = "Paste(patch=..., at=...)" if kind is Paste else "read_pairs(table)"
-                raise InputError(f"the edit {one!r} needs {kind.needs}: give sightline.studies.audit.edits.{call}")
-            made = kind()
-        found.append(made)
+    asked = (edits,) if isinstance(edits, str | Edit) else edits or ()
+    found = [one if isinstance(one, Edit) else _of(one) for one in asked]
     titles = [edit.title for edit in found]
     if twice := sorted({title for title in titles if titles.count(title) > 1}):
         raise InputError(f"the edit {twice[0]!r} is asked twice; a table has one setting of it, so audit twice")
     return tuple(edit.bound(plan) for edit in found)
+
+
+def _of(text: str) -> Edit:
+    """An edit by its name, perhaps with what it needs: `pairs:TABLE`, `hottest:METHOD`, `sweep:CELLS`."""
+    name, colon, about = text.partition(":")
+    kind = find(name)
+    if kind is Pairs and about:
+        return read_pairs(about)
+    if kind is Hottest and about:
+        return Hottest(method=about)
+    if kind is Sweep and about.isdigit():
+        return Sweep(cells=int(about))
+    if kind in (Paste, Pairs):
+        hint = "write pairs:TABLE" if kind is Pairs else "give sightline.studies.audit.edits.Paste(patch=..., at=...)"
+        raise InputError(f"the edit {name!r} needs {kind.needs}: {hint}")
+    if colon:
+        raise InputError(f"{text!r} is no edit; the ones with an addition are pairs:TABLE, hottest:METHOD, sweep:CELLS")
+    return kind()
 
 
 def described(edits: Sequence[Edit]) -> list[dict[str, Any]]:
