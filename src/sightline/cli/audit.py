@@ -204,13 +204,13 @@ def audit(
 
     Findings are told in sentences, only where they are both large and more than chance.
     """
-    from sightline.cli import _audit
+    from sightline.cli import _audit, _audit_data
 
     _audit.check(fail_if or [], json)
     given = {"labels": labels, "decision": decision, "mean": mean, "std": std, "size": size}
     given |= {"precision": precision, "device": device}
     classifier = options.load_classifier(model, weights=weights, **given)
-    asked = _audit.Asked(
+    asked = _audit_data.Asked(
         data=data,
         part=part,
         attributes=tuple(attribute or ()),
