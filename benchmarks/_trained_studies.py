@@ -156,7 +156,7 @@ def celeba(test: int, made: Path) -> Images:
     """Crops of CelebA as the network wants them: 3,000 of its training images, 300 validation, and test images."""
     root = ASSETS / "celeba"
     parts = []
-    for part, count in (("train", 3000), ("val", 300), ("test", test)):
+    for part, count in (("train", 3000), ("valid", 300), ("test", test)):
         records = annotations.celeba(root, part=part, label="Male")
         parts.append([Record(path=_crop(r.path, made / part)) for r in list(records)[:count]])
     return Images(*parts, made / "test")
@@ -225,8 +225,8 @@ STUDIES: dict[str, Study] = {
         network=lambda: zoo("gender"),
         images=celeba,
         attentions=fewer(lcams(side=4), "L-CAM-Img*", "TAME*"),
-        test=300,
-        masks=1000,
+        test=200,
+        beside=QUICK,
         searched=600,
         trial_epochs=2,
         batch=25,
