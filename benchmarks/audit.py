@@ -21,7 +21,7 @@ import sightline as sl
 from sightline.data import annotations
 from sightline.data._ahead import read_ahead
 from sightline.data.alignment import Preparation
-from sightline.studies.audit import Plan, examples, run_plan
+from sightline.studies.auditing import Plan, examples, run_plan
 
 
 def celeba(count: int) -> annotations.Records:

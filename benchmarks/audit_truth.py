@@ -25,8 +25,8 @@ from torch import Tensor
 
 import sightline as sl
 from sightline.data import faces
-from sightline.studies.audit import Audit
-from sightline.studies.audit import audit as run_audit
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing import audit as run_audit
 from sightline.studies.statistics import wilson
 from sightline.training.attributes import fit_attributes
 

@@ -17,7 +17,7 @@ import torch
 from audits import classifier, folder, regions
 from sightline import store
 from sightline.data.alignment import Preparation
-from sightline.studies.audit import (
+from sightline.studies.auditing import (
     audit,
     work,  # noqa: F401 - likewise
 )

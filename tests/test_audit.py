@@ -20,9 +20,9 @@ from sightline.data import faces
 from sightline.data.alignment import Preparation
 from sightline.data.annotations.record import Record
 from sightline.errors import InputError, LayerError, MethodError, StorageError
-from sightline.studies.audit import Audit, Plan, audit, compare, run_plan
-from sightline.studies.audit.energy import lowered, proportional, reading
-from sightline.studies.audit.estimate import estimate
+from sightline.studies.auditing import Audit, Plan, audit, compare, run_plan
+from sightline.studies.auditing.energy import lowered, proportional, reading
+from sightline.studies.auditing.estimate import estimate
 
 WHOLE = Preparation(fit="squash")
 

@@ -4,8 +4,8 @@ import pytest
 
 from audit_tables import Made, bias, clean, error, evidence, group
 from sightline.errors import InputError
-from sightline.studies.audit.conditions import check, parse
-from sightline.studies.audit.findings import findings
+from sightline.studies.auditing.conditions import check, parse
+from sightline.studies.auditing.findings import findings
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from sightline.data import faces
 from sightline.data.alignment import Preparation
 from sightline.data.annotations.record import Record
 from sightline.errors import InputError
-from sightline.studies.audit import edits
-from sightline.studies.audit.edits.controls import Places, grown, moved, shifts
-from sightline.studies.audit.edits.donors import similarity
+from sightline.studies.auditing import edits
+from sightline.studies.auditing.edits.controls import Places, grown, moved, shifts
+from sightline.studies.auditing.edits.donors import similarity
 from sightline.target import Attribute
 
 SIDE = 16
@@ -581,7 +581,7 @@ def test_a_sweep_reads_only_attributes_that_a_cell_leaves_alone():
 
 
 def test_the_cells_of_a_sweep_share_the_image_out():
-    from sightline.studies.audit.edits.sweep import _cells
+    from sightline.studies.auditing.edits.sweep import _cells
 
     for n, H, W in ((4, 16, 16), (3, 10, 17)):
         assert torch.equal(sum(cell.int() for cell in _cells(n, H, W)), torch.ones(H, W, dtype=torch.int32))

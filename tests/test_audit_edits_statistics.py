@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sightline.studies.audit import edits
-from sightline.studies.audit.edits import permutation
-from sightline.studies.audit.edits.permutation import counted, cumulants, permuted, saddlepoint
+from sightline.studies.auditing import edits
+from sightline.studies.auditing.edits import permutation
+from sightline.studies.auditing.edits.permutation import counted, cumulants, permuted, saddlepoint
 
 
 def deviations(effects: np.ndarray) -> np.ndarray:

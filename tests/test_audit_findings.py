@@ -9,8 +9,8 @@ from scipy import stats
 
 from audit_tables import Made, bias, clean, edit, error, evidence, group
 from sightline.errors import InputError
-from sightline.studies.audit._sentences import between, percent
-from sightline.studies.audit.findings import KINDS, Thresholds, findings
+from sightline.studies.auditing._sentences import between, percent
+from sightline.studies.auditing.findings import KINDS, Thresholds, findings
 
 
 def kinds(made: Made, **settings) -> list[tuple[str, str, int]]:

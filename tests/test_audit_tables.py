@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
-from sightline.studies.audit import errors as errors_of
-from sightline.studies.audit.bias import bias, with_evidence
-from sightline.studies.audit.errors import area_under_roc, average_precision, best_threshold
-from sightline.studies.audit.evidence import evidence
-from sightline.studies.audit.groups import groups
-from sightline.studies.audit.intervals import auc_interval, draws, ends, mean_of_rates, paired_difference, rate
+from sightline.studies.auditing import errors as errors_of
+from sightline.studies.auditing.bias import bias, with_evidence
+from sightline.studies.auditing.errors import area_under_roc, average_precision, best_threshold
+from sightline.studies.auditing.evidence import evidence
+from sightline.studies.auditing.groups import groups
+from sightline.studies.auditing.intervals import auc_interval, draws, ends, mean_of_rates, paired_difference, rate
 
 Z = norm.ppf(0.975)
 

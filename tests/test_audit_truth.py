@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from sightline.classifier import Classifier
 from sightline.data import faces
-from sightline.studies.audit import Audit, audit
-from sightline.studies.audit.findings import findings
+from sightline.studies.auditing import Audit, audit
+from sightline.studies.auditing.findings import findings
 
 SIDE = 32
 ASKED = ("Smiling", "Eyeglasses")

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from audit_tables import Made, clean, edit
-from sightline.studies.audit.findings import findings
+from sightline.studies.auditing.findings import findings
 
 
 def kinds(made: Made) -> list[tuple[str, str, int]]:

@@ -20,8 +20,8 @@ from sightline.report.audit.export import FORMAT
 from sightline.report.audit.headline import _further, of_findings
 from sightline.report.audit.pictures import SIDE, Pictures, outlined
 from sightline.report.page import Estimate, Stack
-from sightline.studies.audit import Audit, audit
-from sightline.studies.audit.findings import findings
+from sightline.studies.auditing import Audit, audit
+from sightline.studies.auditing.findings import findings
 
 SETTINGS = {"methods": ["grad-cam", "hires-cam"], "groups": ("Wearing_Hat",), "progress": False}
 

@@ -16,12 +16,12 @@ from sightline.cli._options import console
 from sightline.errors import InputError
 from sightline.report.audit import AGAINST, COMPARED, Report
 from sightline.report.audit.export import check_suffix, write
-from sightline.studies.audit import METHODS, Audit, audit
-from sightline.studies.audit._sentences import between, percent
-from sightline.studies.audit.conditions import check as check_conditions
-from sightline.studies.audit.conditions import parse
-from sightline.studies.audit.findings import KINDS
-from sightline.studies.audit.plan import told_preparation
+from sightline.studies.auditing import METHODS, Audit, audit
+from sightline.studies.auditing._sentences import between, percent
+from sightline.studies.auditing.conditions import check as check_conditions
+from sightline.studies.auditing.conditions import parse
+from sightline.studies.auditing.findings import KINDS
+from sightline.studies.auditing.plan import told_preparation
 
 if TYPE_CHECKING:
     from rich.console import Console

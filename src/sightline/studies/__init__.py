@@ -3,18 +3,19 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Audit", "Benchmark", "Confusion", "benchmark", "confusion"]
+__all__ = ["Audit", "Benchmark", "Confusion", "audit", "benchmark", "confusion"]
 
 _HOME = {
-    "Audit": "sightline.studies.audit",
+    "Audit": "sightline.studies.auditing",
     "Benchmark": "sightline.studies.benchmarking",
     "Confusion": "sightline.studies.confusions",
+    "audit": "sightline.studies.auditing",
     "benchmark": "sightline.studies.benchmarking",
     "confusion": "sightline.studies.confusions",
 }
 
 if TYPE_CHECKING:
-    from sightline.studies.audit import Audit
+    from sightline.studies.auditing import Audit, audit
     from sightline.studies.benchmarking import Benchmark, benchmark
     from sightline.studies.confusions import Confusion, confusion
 

@@ -19,7 +19,7 @@ from sightline.report.audit.records import of_failures, of_protocol
 from sightline.report.audit.tables import of_bias, of_errors, of_evidence, of_groups, of_interventions
 from sightline.report.benchmark import wording
 from sightline.report.page import Page, write_page
-from sightline.studies.audit import Audit
+from sightline.studies.auditing import Audit
 
 __all__ = ["Report"]
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sightline.report.page import Estimate
-from sightline.studies.audit._rules import JOINED
-from sightline.studies.audit._sentences import between, percent
+from sightline.studies.auditing._rules import JOINED
+from sightline.studies.auditing._sentences import between, percent
 
 Line = Mapping[str, Any]
 

@@ -9,11 +9,11 @@ from sightline.report.audit.tables import protocol
 from sightline.report.benchmark import wording
 from sightline.report.cells import Cell
 from sightline.report.page import Block, Callout, Figures, Page, Section, Table
-from sightline.studies.audit import Audit, compare
-from sightline.studies.audit._rules_evidence import reference
-from sightline.studies.audit._sentences import percent
-from sightline.studies.audit.comparison import Comparison
-from sightline.studies.audit.findings import KINDS
+from sightline.studies.auditing import Audit, compare
+from sightline.studies.auditing._rules_evidence import reference
+from sightline.studies.auditing._sentences import percent
+from sightline.studies.auditing.comparison import Comparison
+from sightline.studies.auditing.findings import KINDS
 
 if TYPE_CHECKING:
     import polars

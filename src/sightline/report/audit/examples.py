@@ -10,8 +10,8 @@ from sightline import picture, store
 from sightline.errors import StorageError
 from sightline.report.audit.cells import spoken
 from sightline.report.page import Block, Choice, Figure, Figures, Section
-from sightline.studies.audit import Audit
-from sightline.studies.audit.examples import chosen, picture_of
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing.examples import chosen, picture_of
 
 if TYPE_CHECKING:
     import polars

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InputError
 from sightline.files import atomic_write
-from sightline.studies.audit import Audit
-from sightline.studies.audit.conditions import Verdict
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing.conditions import Verdict
 
 if TYPE_CHECKING:
     import polars

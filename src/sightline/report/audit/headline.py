@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from sightline.report.audit.pictures import Pictures
 from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Choice, Figures, Section, Table
-from sightline.studies.audit import Audit
-from sightline.studies.audit._sentences import percent
-from sightline.studies.audit.findings import KINDS, Thresholds
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing._sentences import percent
+from sightline.studies.auditing.findings import KINDS, Thresholds
 
 if TYPE_CHECKING:
     import polars

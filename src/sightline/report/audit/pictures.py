@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from sightline import picture
 from sightline.report.page import Figure
-from sightline.studies.audit import Audit
-from sightline.studies.audit._rules_evidence import reference
-from sightline.studies.audit._sentences import between, percent
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing._rules_evidence import reference
+from sightline.studies.auditing._sentences import between, percent
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]

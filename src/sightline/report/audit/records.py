@@ -5,8 +5,8 @@ from typing import Any
 
 from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Section, Table
-from sightline.studies.audit import Audit
-from sightline.studies.audit.findings import described
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing.findings import described
 
 _LINES = 200
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from sightline.report.audit.cells import UNDEFINED, Line, count, group_of, known, number, rate, signed, spoken, top
 from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Choice, Section, Stack, Table
-from sightline.studies.audit import Audit
-from sightline.studies.audit._rules import JOINED
-from sightline.studies.audit._rules_evidence import reference
-from sightline.studies.audit._sentences import between, percent
+from sightline.studies.auditing import Audit
+from sightline.studies.auditing._rules import JOINED
+from sightline.studies.auditing._rules_evidence import reference
+from sightline.studies.auditing._sentences import between, percent
 
 if TYPE_CHECKING:
     import polars
