@@ -23,6 +23,15 @@ TAME = {"batch": 64}
 RATES = (0.01, 0.1, 0.001, 1.0)
 HALF = {"precision": "bfloat16"}
 QUICK = ("grad-cam", "grad-cam++")
+FOUND_BY_RESNET20 = {
+    "L-CAM-Fm": 0.1,
+    "L-CAM-Fm*": 0.1,
+    "L-CAM-Img": 0.01,
+    "L-CAM-Img*": 0.1,
+    "TAME": 0.001,
+    "TAME*": 0.01,
+    "learned-constant": 1.0,
+}
 Trials = Mapping[str, Sequence[Any]]
 
 
@@ -109,6 +118,15 @@ def fewer(attentions: Mapping[str, Attention], *without: str) -> dict[str, Atten
         trials = {k: v for k, v in a.trials.items() if k != "regularise"} | cut
         found[label] = Attention(a.method, a.settings, trials, a.epochs)
     return {label: a for label, a in found.items() if label not in without}
+
+
+def settled(attentions: Mapping[str, Attention], rates: Mapping[str, float]) -> dict[str, Attention]:
+    """With rates that were found beside another network; nothing is searched for."""
+    found = {}
+    for label, a in attentions.items():
+        rate = {"learning_rate": rates[label]} if a.trials else {}
+        found[label] = Attention(a.method, {**a.settings, **rate}, {}, a.epochs)
+    return found
 
 
 def zoo(name: str) -> sl.Classifier:
@@ -207,10 +225,14 @@ def _every(classifier: sl.Classifier) -> Any:
 
 STUDIES: dict[str, Study] = {
     "cifar10_resnet20": Study(
-        network=lambda: zoo("cifar10_resnet20"), images=cifar10, attentions=lcams(), test=500, masks=1000
+        network=lambda: zoo("cifar10_resnet20"), images=cifar10, attentions=lcams(), test=2000, masks=1000
     ),
     "cifar10_resnet56": Study(
-        network=lambda: zoo("cifar10_resnet56"), images=cifar10, attentions=lcams(), test=500, masks=1000
+        network=lambda: zoo("cifar10_resnet56"),
+        images=cifar10,
+        attentions=settled(lcams(), FOUND_BY_RESNET20),
+        test=500,
+        masks=1000,
     ),
     "mobilenet_v2": Study(
         network=lambda: zoo("mobilenet_v2"),
