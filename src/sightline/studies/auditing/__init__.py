@@ -19,7 +19,8 @@ from sightline.studies.auditing.estimate import estimate
 from sightline.studies.auditing.plan import METHODS, Plan, told_preparation
 from sightline.studies.auditing.reading import Audit
 from sightline.studies.auditing.readout import Asked
-from sightline.studies.auditing.work import units, work
+from sightline.studies.auditing.work import work
+from sightline.studies.blocks import units
 
 if TYPE_CHECKING:
     from sightline.data.regions import Regions
@@ -49,7 +50,7 @@ def run_plan(
     """Do what is left of a plan in a folder; see `audit`."""
     manifest = {**plan.manifest(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     with store.Run(out, manifest, overwrite=overwrite) as run:
-        left = units(plan, run)
+        left = units(run, plan.source.keys, plan.source.sizes, batch=plan.batch)
         count = sum(len(u.places) for u in left)
         if announce is not None:
             total = len(plan.source.keys)

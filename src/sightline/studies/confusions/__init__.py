@@ -15,11 +15,13 @@ from sightline.errors import InputError
 from sightline.explainers.masking._options import Options
 from sightline.metrics.faithfulness._curves import Fill
 from sightline.progress import shown
+from sightline.studies.benchmarking.work import names_of
+from sightline.studies.blocks import units
 from sightline.studies.confusions import tables
 from sightline.studies.confusions.estimate import estimate
 from sightline.studies.confusions.kinds import KINDS
 from sightline.studies.confusions.plan import Plan, Thresholds, records_of
-from sightline.studies.confusions.work import labelled, units, work
+from sightline.studies.confusions.work import labelled, work
 
 if TYPE_CHECKING:
     import polars
@@ -92,7 +94,7 @@ def run_plan(
         raise InputError("no image has a label, so none can be called misclassified; give images with their classes")
     manifest = {**plan.manifest(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     with store.Run(out, manifest, overwrite=overwrite) as run:
-        left = units(plan, run)
+        left = units(run, *names_of(plan.records, plan.root), batch=plan.batch)
         count = sum(len(u.places) for u in left)
         if announce is not None:
             done = len(plan.records) - count

@@ -1,17 +1,14 @@
 """The work: find the misclassified images of a block, explain both classes at once, measure, write."""
 
 import dataclasses
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from sightline.data._ahead import read_ahead
 from sightline.data.annotations.record import Record, Sample
 from sightline.errors import SightlineError
 from sightline.explainers.question import generator_for
@@ -19,7 +16,7 @@ from sightline.explanation import Explanation
 from sightline.metrics.session import Session
 from sightline.store import Run
 from sightline.studies.benchmarking import pictures
-from sightline.studies.benchmarking.work import names_of, numbers_of
+from sightline.studies.blocks import Unit, read
 from sightline.studies.confusions.classes import unlike
 from sightline.studies.confusions.measures import ROLES, measure
 from sightline.studies.confusions.plan import Plan
@@ -49,40 +46,6 @@ SCHEMA: dict[str, Any] = {
     "pictures": pl.Boolean,
     "seconds": pl.Float64,
 }
-_WORKERS = 4
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A block of images: places among the records, names, numbers in the run, sizes of the files."""
-
-    name: str
-    places: tuple[int, ...]
-    keys: tuple[str, ...]
-    indices: tuple[int, ...]
-    stamps: tuple[int, ...]
-
-
-def units(plan: Plan, run: Run) -> list[Unit]:
-    """What is left, in the order of the records; finished images stay finished.
-
-    Raises:
-        StorageError: The run has images that are not asked, or that changed since.
-    """
-    keys, sizes = names_of(plan.records, plan.root)
-    place = {key: i for i, key in enumerate(keys)}
-    numbers = numbers_of(run, keys, place, sizes)
-    done = {key for part in run.parts for key in part["images"]}
-    left = [key for key in keys if key not in done]
-    found = []
-    for start in range(0, len(left), plan.batch):
-        images = tuple(left[start : start + plan.batch])
-        indices = tuple(numbers[key] for key in images)
-        content = hashlib.sha256("\0".join(images).encode()).hexdigest()[:12]
-        name = f"{indices[0]:07d}-{content}"
-        where = tuple(place[key] for key in images)
-        found.append(Unit(name, where, images, indices, tuple(sizes[i] for i in where)))
-    return found
 
 
 def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], object]) -> None:
@@ -92,30 +55,18 @@ def work(plan: Plan, run: Run, left: Sequence[Unit], advance: Callable[[int], ob
         StorageError: The disk is full; what was finished stays, and the same run goes on.
     """
     drawn = sum(part["pictures"] for part in run.parts)
-    for unit, read in _read(plan, left):
-        block = Block(plan, run, unit, read, room=plan.pictures - drawn)
-        frame = pl.DataFrame(block.rows(), schema=SCHEMA, orient="row")
-        shown = int(frame["pictures"].sum())
-        drawn += shown
-        part = {"name": unit.name, "images": unit.keys, "indices": unit.indices, "stamps": unit.stamps}
-        run.finish({**part, "pictures": shown}, {"rows": frame})
-        advance(len(unit.places))
-    run.tidy()
-
-
-def _read(plan: Plan, left: Sequence[Unit]) -> Iterator[tuple[Unit, list[Sample | Exception]]]:
-    """Blocks with their images, which threads read ahead."""
 
     def load(place: int) -> Sample:
         return plan.records[place].load(plan.classifier.size, how=plan.fit)
 
-    places = [place for unit in left for place in unit.places]
-    source = read_ahead(places, load, workers=_WORKERS, ready=plan.batch)
-    try:
-        for unit in left:
-            yield unit, [next(source)[1] for _ in unit.places]
-    finally:
-        source.close()
+    for unit, loaded in read(left, load, ready=plan.batch):
+        block = Block(plan, run, unit, loaded, room=plan.pictures - drawn)
+        frame = pl.DataFrame(block.rows(), schema=SCHEMA, orient="row")
+        shown = int(frame["pictures"].sum())
+        drawn += shown
+        run.finish({**unit.part(), "pictures": shown}, {"rows": frame})
+        advance(len(unit.places))
+    run.tidy()
 
 
 class Block:
@@ -125,11 +76,11 @@ class Block:
         plan: What is asked.
         run: Where pictures go.
         unit: The images.
-        read: For each image the sample, or why it cannot be read.
+        loaded: For each image the sample, or why it cannot be read.
         room: How many images may still get pictures.
     """
 
-    def __init__(self, plan: Plan, run: Run, unit: Unit, read: Sequence[Sample | Exception], *, room: int) -> None:
+    def __init__(self, plan: Plan, run: Run, unit: Unit, loaded: Sequence[Sample | Exception], *, room: int) -> None:
         self.plan, self.run, self.unit, self.room = plan, run, unit, room
         self.lines: list[dict[str, Any]] = [
             dict.fromkeys(SCHEMA) | {"image": key, "image_index": index, "pictures": False, "seconds": 0.0}
@@ -137,7 +88,7 @@ class Block:
         ]
         self.samples: dict[int, Sample] = {}
         width = plan.classifier.width
-        for i, sample in enumerate(read):
+        for i, sample in enumerate(loaded):
             if isinstance(sample, Exception):
                 self._fail(i, sample)
             elif sample.record.label is None:

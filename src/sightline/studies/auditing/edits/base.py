@@ -205,3 +205,14 @@ def by_region(block: Block) -> Iterator[tuple[int, str, tuple[int, ...], Tensor]
                 yield Refusal(image=image, region=region, attributes=attributes, reason="the region is empty here")
             else:
                 yield image, region, attributes, masks[image]
+
+
+def covering(block: Block, others: Tensor) -> Iterator[Case | Refusal]:
+    """One case a region of each image: there, another picture is shown, (B, 3, H, W)."""
+    for found in by_region(block):
+        if isinstance(found, Refusal):
+            yield found
+            continue
+        image, region, attributes, mask = found
+        directions = removing(block, image, attributes)
+        yield Case(image=image, region=region, directions=directions, mask=mask, other=others[image])

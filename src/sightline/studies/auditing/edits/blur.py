@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from sightline.errors import InputError
 from sightline.explainers.masking._fill import blurred
-from sightline.studies.auditing.edits.base import Block, Case, Edit, Refusal, by_region, edit, removing
+from sightline.studies.auditing.edits.base import Block, Case, Edit, Refusal, covering, edit
 
 
 @edit
@@ -28,11 +28,4 @@ class Blur(Edit):
 
     def cases(self, block: Block) -> Iterator[Case | Refusal]:
         """One case a region of each image."""
-        others = blurred(block.pixels, self.share)
-        for found in by_region(block):
-            if isinstance(found, Refusal):
-                yield found
-                continue
-            image, region, attributes, mask = found
-            directions = removing(block, image, attributes)
-            yield Case(image=image, region=region, directions=directions, mask=mask, other=others[image])
+        return covering(block, blurred(block.pixels, self.share))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline.errors import InputError
-from sightline.studies.auditing.edits.base import Block, Case, Edit, Refusal, by_region, edit, removing
+from sightline.studies.auditing.edits.base import Block, Case, Edit, Refusal, covering, edit
 
 
 @edit
@@ -28,11 +28,4 @@ class Occlude(Edit):
     def cases(self, block: Block) -> Iterator[Case | Refusal]:
         """One case a region of each image."""
         colour = block.pixels.mean((2, 3), keepdim=True) if self.fill == "mean" else block.pixels.new_tensor(0.5)
-        others = colour.expand_as(block.pixels)
-        for found in by_region(block):
-            if isinstance(found, Refusal):
-                yield found
-                continue
-            image, region, attributes, mask = found
-            directions = removing(block, image, attributes)
-            yield Case(image=image, region=region, directions=directions, mask=mask, other=others[image])
+        return covering(block, colour.expand_as(block.pixels))
