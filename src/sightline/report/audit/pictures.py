@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from sightline import picture
+from sightline.report.benchmark.wording import many
 from sightline.report.page import Figure
 from sightline.studies.auditing import Audit
 from sightline.studies.auditing._rules_evidence import reference
@@ -100,11 +101,14 @@ class Pictures:
 
 
 def _caption(line: dict[str, Any] | None) -> str:
-    if line is None or line["pe"] is None:
-        return "" if line is None else f"{line['n']:,} images; no region is known"
+    if line is None:
+        return ""
+    images = many(line["n"], "image")
+    if line["pe"] is None:
+        return f"{images}; no region is known"
     empty = f", {percent(line['empty_rate'])} empty maps" if (line["empty_rate"] or 0) >= 0.005 else ""
     ends = between(line["pe_low"], line["pe_high"])
-    return f"{line['n']:,} images; {percent(line['pe'])}{ends} in the region (chance {percent(line['chance'])}){empty}"
+    return f"{images}; {percent(line['pe'])}{ends} in the region (chance {percent(line['chance'])}){empty}"
 
 
 def outlined(drawn: "Array", region: "Array") -> "Array":
