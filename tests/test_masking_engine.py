@@ -507,6 +507,7 @@ def test_the_record_says_how_it_was_made() -> None:
 
 ORDER = """
 import gc, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background is told to ignore it
 import sightline as sl
 sys.path.insert(0, sys.argv[1])
 from nets import ConvNet, images, seeded
