@@ -1,15 +1,15 @@
 """Architectures by name with as many outputs as are wanted: what training begins with and its file is read into."""
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from sightline.errors import MissingExtraError, ModelError
+from sightline.errors import ModelError
 from sightline.loading.source import Source, built, closest
 from sightline.loading.weights import State
+from sightline.loading.zoos import known_timm
 
 _SHAPES = "torchvision:NAME, timm:NAME or facenet"
 Size = tuple[int, int]
@@ -75,14 +75,7 @@ def _torchvision(name: str, outputs: int, size: Size, options: dict[str, Any]) -
 
 
 def _timm(name: str, outputs: int, size: Size, options: dict[str, Any]) -> Source:
-    try:
-        timm: Any = importlib.import_module("timm")
-        data: Any = importlib.import_module("timm.data")
-    except ImportError as reason:
-        raise MissingExtraError('timm: models need timm; install it with: pip install "sightline[timm]"') from reason
-    if not timm.is_model(name):
-        hint = closest(name, timm.list_models(), otherwise="timm.list_models('*part*') finds names")
-        raise ModelError(f"timm has no model {name!r}; {hint}")
+    timm, data = known_timm(name)
     settings = {"num_classes": outputs, **options}
     if timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         settings = {"img_size": size, **settings}

@@ -78,12 +78,12 @@ def _torchvision_settings(name: str, builder: Any, state: State | None, size: Si
     return settings
 
 
-def from_timm(name: str, state: State | None, size: Size) -> Source:
-    """A classifier of timm; normalisation, size and labels as its default configuration says.
+def known_timm(name: str) -> tuple[Any, Any]:
+    """`timm` and `timm.data`, for a model that is there.
 
     Raises:
         MissingExtraError: timm is not installed.
-        ModelError: An unknown name, or weights that do not fit.
+        ModelError: An unknown name.
     """
     try:
         timm: Any = importlib.import_module("timm")
@@ -93,6 +93,17 @@ def from_timm(name: str, state: State | None, size: Size) -> Source:
     if not timm.is_model(name):
         hint = closest(name, timm.list_models(), otherwise="timm.list_models('*part*') finds names")
         raise ModelError(f"timm has no model {name!r}; {hint}")
+    return timm, data
+
+
+def from_timm(name: str, state: State | None, size: Size) -> Source:
+    """A classifier of timm; normalisation, size and labels as its default configuration says.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+        ModelError: An unknown name, or weights that do not fit.
+    """
+    timm, data = known_timm(name)
     settings: dict[str, Any] = {}
     if size is not None and timm.get_pretrained_cfg_value(name, "fixed_input_size"):
         settings["img_size"] = size
