@@ -41,8 +41,8 @@ def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-3) -> Tensor:
     Args:
         images: (M, C, H, W); what stands in holes does not matter, if it is finite.
         holes: (M, H, W) True where a pixel is missing; at least one pixel of each image is known.
-        accuracy: How far values may be from the exact solution, in units of the images: 1e-3 is a quarter of a step
-            of 8 bits.
+        accuracy: About how far values may be from the exact solution, in units of the images: 1e-3 is a quarter of a
+            step of 8 bits. It is told from the last change; up to 1.1 times as much was seen on photographs.
 
     Returns:
         (M, C, H, W): known pixels as they were.
