@@ -8,6 +8,7 @@ import torch
 
 from sightline.classifier import Classifier
 from sightline.errors import SightlineError
+from sightline.progress import duration
 from sightline.studies.auditing import edits
 from sightline.studies.auditing.engine import cam_maps, other_maps
 from sightline.studies.auditing.layers import layer_biases
@@ -36,12 +37,9 @@ class Cost:
     seconds: float
 
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(self.seconds), 60)
-        time = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
         edited = f", up to {self.edited:,} edited images" if self.edited else ""
-        return (
-            f"{self.images:,} images to audit: {self.decisions:,} decisions, {self.maps:,} maps{edited}, about {time}"
-        )
+        work = f"{self.decisions:,} decisions, {self.maps:,} maps{edited}"
+        return f"{self.images:,} images to audit: {work}, about {duration(self.seconds)}"
 
 
 def estimate(plan: Plan, left: Sequence[int]) -> Cost:

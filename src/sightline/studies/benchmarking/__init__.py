@@ -1,7 +1,6 @@
 """Benchmark: which method explains a model's decisions best, on these images, by these metrics."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +14,7 @@ from sightline.data.fitting import How
 from sightline.data.images import find_images
 from sightline.errors import InputError
 from sightline.explainers.masking._options import Options
+from sightline.progress import shown
 from sightline.studies import statistics
 from sightline.studies.benchmarking.estimate import Cost, estimate
 from sightline.studies.benchmarking.plan import CONTROLS, METRICS, Plan, check, contender, judge_of
@@ -177,29 +177,9 @@ def run_plan(
             announce(f"{done:,} images x methods are finished" if done else "nothing is finished yet")
             if left:
                 announce(str(estimate(plan, left)))
-        with _shown(total, progress) as advance:
+        with shown(total, progress, "images x methods", "map") as advance:
             work(plan, run, left, advance)
     return Benchmark(Path(out))
-
-
-@contextmanager
-def _shown(total: int, show: bool | Callable[[int, int], None] | None) -> Iterator[Callable[[int], object]]:
-    """A progress bar, or calls of `show(done, total)`; yields what to call with what was just done."""
-    from tqdm import tqdm
-
-    if callable(show):
-        done = 0
-
-        def add(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, total)
-
-        yield add
-        return
-    disable = None if show is None else not show  # None: tqdm looks whether there is a terminal
-    with tqdm(total=total, desc="images x methods", unit="map", disable=disable or total == 0) as bar:
-        yield bar.update
 
 
 def benchmark(

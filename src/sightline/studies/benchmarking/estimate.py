@@ -10,6 +10,7 @@ import torch
 from sightline import target as targets
 from sightline.errors import SightlineError
 from sightline.explainers.question import Estimate
+from sightline.progress import duration
 from sightline.studies.benchmarking.block import Block
 from sightline.studies.benchmarking.plan import OTHER_IMAGE, Contender, Judge, Plan
 from sightline.studies.benchmarking.work import Unit
@@ -35,13 +36,8 @@ class Cost:
     seconds: float
 
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(self.seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        time = (
-            f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-        )
         passes = f"{self.explaining:,} forward passes to explain and at most {self.judging:,} to judge"
-        return f"{self.images:,} images x methods: {passes}, about {time}"
+        return f"{self.images:,} images x methods: {passes}, about {duration(self.seconds)}"
 
 
 def estimate(plan: Plan, left: Sequence[Unit]) -> Cost:

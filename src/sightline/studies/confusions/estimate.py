@@ -10,6 +10,7 @@ from torch import Tensor
 from sightline.data.annotations.record import Sample
 from sightline.errors import SightlineError
 from sightline.metrics.session import Session
+from sightline.progress import duration
 from sightline.studies.confusions.plan import MASKED, Plan
 from sightline.target import Category, each
 
@@ -35,11 +36,9 @@ class Cost:
     seconds: float
 
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(self.seconds), 60)
-        time = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
         return (
             f"{self.images:,} images to classify, about {self.errors:,} errors to explain: {self.explaining:,} forward "
-            f"passes for the maps and at most {self.masked:,} of masked images, about {time}"
+            f"passes for the maps and at most {self.masked:,} of masked images, about {duration(self.seconds)}"
         )
 
 

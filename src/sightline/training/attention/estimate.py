@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sightline.progress import duration
 from sightline.training.attention.loop import Stepper
 from sightline.training.attention.recipe import Recipe
 from sightline.training.attention.source import Batch, Source
@@ -29,14 +30,8 @@ class Cost:
     seconds: float
 
     def __str__(self) -> str:
-        minutes, seconds = divmod(round(self.seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        spoken = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
         first = f"features of {self.rows:,} views, then " if self.rows else ""
-        return (
-            f"{first}{self.steps:,} steps to the end of epoch {self.epochs}, about "
-            f"{f'{hours} h {minutes:02d} min' if hours else spoken}"
-        )
+        return f"{first}{self.steps:,} steps to the end of epoch {self.epochs}, about {duration(self.seconds)}"
 
 
 def estimate(stepper: Stepper, source: Source, recipe: Recipe, *, done: int, rows: int, device: torch.device) -> Cost:
