@@ -13,7 +13,7 @@ from sightline.studies.auditing.bias import bias, with_evidence
 from sightline.studies.auditing.errors import area_under_roc, average_precision, best_threshold
 from sightline.studies.auditing.evidence import evidence
 from sightline.studies.auditing.groups import groups
-from sightline.studies.auditing.intervals import auc_interval, draws, ends, mean_of_rates, paired_difference, rate
+from sightline.studies.statistics.intervals import auc_interval, draws, ends, mean_of_rates, paired_difference, rate
 
 Z = norm.ppf(0.975)
 

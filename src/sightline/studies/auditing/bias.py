@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from sightline.studies.auditing.intervals import Array, divide, draws, ends, none, ratios
+from sightline.studies.statistics.intervals import Array, divide, draws, ends, none, ratios
 
 Reference = Literal["balanced", "plain"]
 SCHEMA: dict[str, Any] = {

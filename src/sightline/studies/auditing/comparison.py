@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sightline.errors import InputError
 from sightline.studies.auditing.bias import LEAST_Z, drawn_shares, matrices
 from sightline.studies.auditing.evidence import dense
-from sightline.studies.auditing.intervals import Array, drawn_ratios, ends, none, paired_difference
 from sightline.studies.auditing.reading import Audit
 from sightline.studies.statistics import holm, mcnemar
+from sightline.studies.statistics.intervals import Array, drawn_ratios, ends, none, paired_difference
 
 _ERRORS = ("FNR", "FPR", "minority_error", "majority_error", "balanced_error")
 _PROTOCOL = ("regions", "preparation", "layers", "methods")

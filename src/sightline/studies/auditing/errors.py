@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sightline.studies.auditing.intervals import Array, auc_interval, draws, ends, mean_of_rates, rate
+from sightline.studies.statistics.intervals import Array, auc_interval, draws, ends, mean_of_rates, rate
 
 SCHEMA: dict[str, Any] = {
     "attribute": pl.String,

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sightline.studies.auditing.intervals import Array, none, rate, ratios
+from sightline.studies.statistics.intervals import Array, none, rate, ratios
 
 SCHEMA: dict[str, Any] = {
     "attribute": pl.String,

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sightline.studies.auditing.errors import counted
-from sightline.studies.auditing.intervals import Array
 from sightline.studies.statistics import holm
+from sightline.studies.statistics.intervals import Array
 
 _RATES = ("FNR", "FPR", "error", "balanced_error")
 SCHEMA: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Intervals of an audit: closed forms for rates, a bootstrap over images for means."""
+"""Intervals of studies: closed forms for rates, a bootstrap over images for means."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.studies.statistics import LEVEL, wilson
+from sightline.studies.statistics.means import LEVEL, wilson
 
 Array = NDArray[np.float64]
 Interval = tuple[float | None, float | None]
