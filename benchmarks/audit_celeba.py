@@ -20,7 +20,7 @@ from sightline.data import annotations
 from sightline.studies.auditing import Audit, audit
 from sightline.studies.auditing.errors import errors
 from sightline.studies.auditing.evidence import dense
-from sightline.studies.auditing.intervals import drawn_ratios, ends
+from sightline.studies.statistics.intervals import drawn_ratios, ends
 
 GROUPS = ("Male", "Young")
 CLASSES = (("under 10 %", 0.0, 0.1), ("10 to 25 %", 0.1, 0.25), ("25 to 51 %", 0.25, 0.52))
