@@ -78,7 +78,7 @@ def mantel(
     if math.isnan(observed):
         return Mantel(rho=None, p=None, pairs=pairs, note="all pairs have the same value in one of them")
     exact = math.factorial(min(n, 20)) <= permutations
-    found = np.concatenate([_drawn(x, y, orders) for orders in _orders(n, permutations, seed, exact, len(i))])
+    found = np.concatenate([_drawn(x, y, orders) for orders in orders(n, permutations, seed, exact, len(i))])
     found = np.where(np.isnan(found), 0.0, found)  # a relabelling that leaves nothing to compare says nothing
     least = observed - 1e-12
     extreme = found >= least if alternative == "greater" else np.abs(found) >= abs(observed) - 1e-12
@@ -107,7 +107,7 @@ def rows_rho(x: Array, y: Array) -> Array:
     return np.clip(out, -1, 1)
 
 
-def _orders(n: int, permutations: int, seed: int, exact: bool, pairs: int) -> Iterator[NDArray[Any]]:
+def orders(n: int, permutations: int, seed: int, exact: bool, pairs: int) -> Iterator[NDArray[Any]]:
     """Relabellings (r, n), chunk by chunk; the identity is the first of all."""
     step = max(1, _CHUNK // max(1, pairs))
     if exact:
