@@ -16,6 +16,7 @@ What this costs is memory traffic: images lie in the channel dimension, innermos
 little more than a copy.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -176,9 +177,13 @@ class _Grids:
             levels.append((g, torch.where(g > 0, 1 / g, 0), over_gd * g, over_gd))
         self._inverse = self._inverted(g, d)
         d = torch.where(m > 0, D, torch.inf).contiguous(memory_format=torch.channels_last)
-        self.m, self.d, self.known = (torch.cat([t] * copies, 1) for t in (m, d, inside - m))
+        self.m, self.d, self.known = self._copied(m, d, _stored((~holes)[None].to(dtype)))
         self._K, self._P = _kernels(self.M * copies, m)
-        self.levels = [_Level(*(torch.cat([t] * copies, 1) for t in level)) for level in levels]
+        self.levels = [_Level(*self._copied(*level)) for level in levels]
+
+    def _copied(self, *values: Tensor) -> Iterator[Tensor]:
+        """(1, M, h, w) once for each channel that goes along."""
+        return iter(values) if self.copies == 1 else (torch.cat([t] * self.copies, 1) for t in values)
 
     def _inverted(self, g: Tensor, d: Tensor) -> Tensor:
         """(M, h w, h w) A^-1 of the coarsest grid, in z."""
