@@ -14,7 +14,7 @@ import sightline as sl
 from nets import ConvNet, Residual, Segmenter, images, seeded
 from sightline.errors import MetricError
 from sightline.metrics import Session, Trial
-from sightline.metrics.sanity._randomised import _from_the_output_down, stages
+from sightline.metrics.sanity._randomised import randomiser, stages
 
 MEAN, STD = [0.4, 0.5, 0.3], [0.2, 0.25, 0.3]
 
@@ -124,7 +124,7 @@ def test_modules_are_taken_in_the_order_in_which_they_run():
             return self.head(self.attention(tokens, tokens, tokens, need_weights=False)[0].mean(1))
 
     clf = sl.Classifier(seeded(Crossed), size=16)
-    found = _from_the_output_down(Session(clf, images(1)))
+    found = list(randomiser(Session(clf, images(1))).order)
     assert [n for n in found if n != "unused"] == ["head", "attention.out_proj", "attention", "stem"]
 
 

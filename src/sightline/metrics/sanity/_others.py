@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sightline.classifier import Classifier
 from sightline.errors import MetricError
+from sightline.metrics import _rival
 from sightline.metrics._again import explain_again
 from sightline.metrics._similarity import Reading, Similarity, compare
 from sightline.metrics.trial import Trial
@@ -17,17 +18,7 @@ Choose = Callable[[int, Target], Target | None]
 
 def rival(trial: Trial, row: int, target: Target) -> Target | None:
     """The decision against the row's own: the next likely category, the other answer; None where there is none."""
-    outputs = trial.session.outputs()[int(trial.image[row])]
-    match target:
-        case Attribute(attribute=i, sign=s) if s in (1, -1):
-            return Attribute(i, -s, label=target.label)
-        case Contrast(a=a, b=b):
-            return Contrast(b, a, labels=target.labels[::-1])
-        case Category(category=c):
-            return _category(trial, _strongest(outputs, int(c)))
-        case Region(category=c, pixels=T) if isinstance(T, Tensor) and len(outputs) > 1:
-            return _region(trial, _strongest(outputs[:, T.to(outputs.device)].mean(1), int(c)), T)
-    return None
+    return _rival.rival(target, trial.session.outputs()[int(trial.image[row])], lambda i: _label(trial, i))
 
 
 def another(trial: Trial, row: int, target: Target, draw: int) -> Target | None:
@@ -65,10 +56,6 @@ def against(trial: Trial, choose: Choose, similarity: Similarity, reading: Readi
     refused = torch.tensor([other is None for other in chosen], dtype=torch.bool)
     again = explain_again(trial, targets=[o or t for o, t in zip(chosen, trial.targets, strict=True)])
     return compare(trial.explanation, again, similarity, reading), refused
-
-
-def _strongest(values: Tensor, own: int) -> int:
-    return int(values.index_fill(0, torch.tensor(own, device=values.device), -torch.inf).argmax())
 
 
 def _category(trial: Trial, index: int) -> Category:

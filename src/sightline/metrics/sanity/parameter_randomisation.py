@@ -4,9 +4,10 @@ import torch
 
 from sightline.errors import MetricError, ModelError
 from sightline.metrics._again import explain_again
+from sightline.metrics._randomised import Initialiser, Statistics
 from sightline.metrics._similarity import Reading, Similarity, check, compare
 from sightline.metrics.metric import Values, metric
-from sightline.metrics.sanity._randomised import Initialiser, Order, Statistics, stages
+from sightline.metrics.sanity._randomised import Order, stages
 from sightline.metrics.trial import Trial
 from sightline.registry import Paper
 

@@ -1,0 +1,74 @@
+"""What a map is held against: the same classifier with random weights, and the decision that it did not make."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sightline.classifier import BlackBox, Classifier
+from sightline.errors import TargetError
+from sightline.metrics._randomised import Randomiser
+from sightline.metrics._rival import rival
+from sightline.target import Target
+
+Part = Literal["all", "upper"]
+
+
+def randomised(
+    classifier: Classifier | BlackBox, seed: int = 0, *, part: Part = "all", pixels: Tensor | None = None
+) -> Classifier:
+    """The classifier with random weights: normal, with the mean and spread of what they replace; statistics are kept.
+
+    Args:
+        classifier: It is never written to.
+        seed: Of the weights; the same as in the cascade of `rows`, whose last stage this is.
+        part: `all` of the modules, or the `upper` half of them, counted from the output in the order in which they run.
+        pixels: (1, C, H, W), an image of the size that the classifier takes; by default grey, of `classifier.size`.
+
+    Raises:
+        MetricError: A BlackBox, or a model without parameters.
+    """
+    random = randomiser(classifier, seed, pixels)
+    names = random.order if part == "all" else upper(random.order)
+    return random.classifier_with(names)
+
+
+def randomiser(classifier: Classifier | BlackBox, seed: int, pixels: Tensor | None = None) -> Randomiser:
+    """What draws the weights of a member.
+
+    Raises:
+        MetricError: A BlackBox.
+    """
+    if pixels is None:
+        pixels = torch.full((1, classifier.channels, *classifier.size), 0.5)
+    return Randomiser(classifier, classifier.check_pixels(pixels[:1]), seed)
+
+
+def upper(order: Sequence[str]) -> tuple[str, ...]:
+    """The half of the modules next to the output; one at least."""
+    return tuple(order[: max(1, len(order) // 2)])
+
+
+def other_targets(classifier: Classifier | BlackBox, outputs: Tensor, targets: Sequence[Target]) -> list[Target]:
+    """The decision that was not made, one a row.
+
+    Of `Category` the most likely other category, of `Attribute` the other answer of the same output, of `Region` the
+    strongest other class on the same pixels, of `Contrast` the exchange of both. The other answer of one output has the
+    score -z: a rule that is linear in what it starts from (all rules of LRP, and the gradient) gives the negative of
+    the first map, whatever the network is. Class swap tells nothing there, and the table says so.
+
+    Args:
+        classifier: It has the labels.
+        outputs: (B, C, ...) of the unaltered images.
+        targets: B resolved targets.
+
+    Raises:
+        TargetError: A target that has no rival: `Similarity`, or the only category there is.
+    """
+    head = classifier.head()
+    found = [rival(target, row, head.label) for target, row in zip(targets, outputs, strict=True)]
+    for target, other in zip(targets, found, strict=True):
+        if other is None:
+            raise TargetError(f"{target} has no decision against it; leave the control 'other-class' out")
+    return [other for other in found if other is not None]
