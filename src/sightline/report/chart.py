@@ -75,7 +75,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line, or one point, with its uncertainty.
+    """One line, one point with its uncertainty, or a cloud of points.
 
     Attributes:
         name: Who it is; picked by this name.
@@ -85,6 +85,7 @@ class Series:
         high: Upper ends.
         control: Drawn in grey.
         picked: Whether it stands out at first.
+        labels: Of a cloud, what each point is.
     """
 
     name: str
@@ -94,9 +95,10 @@ class Series:
     high: Sequence[float] = ()
     control: bool = False
     picked: bool = False
+    labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        counts = {len(self.x), len(self.y), *(len(end) for end in (self.low, self.high) if end)}
+        counts = {len(self.x), len(self.y), *(len(end) for end in (self.low, self.high, self.labels) if end)}
         if len(counts) != 1 or not self.x or bool(self.low) != bool(self.high):
             raise InputError(f"the series {self.name!r} has places, values and intervals of different number")
 
@@ -111,7 +113,7 @@ class Chart:
         x: The axis to the right.
         y: The axis upwards.
         series: What is drawn; later ones on top.
-        form: `lines` with bands, or `points` (one a series) with whiskers.
+        form: `lines` with bands, `points` (one a series) with whiskers, or `cloud` (many a series).
     """
 
     title: str
@@ -119,7 +121,7 @@ class Chart:
     x: Axis
     y: Axis
     series: Sequence[Series]
-    form: Literal["lines", "points"] = "lines"
+    form: Literal["lines", "points", "cloud"] = "lines"
 
     def __post_init__(self) -> None:
         if not self.alt.strip():
@@ -134,9 +136,10 @@ class Chart:
         forth, back = self._points(series.x, series.low), self._points(series.x, series.high)
         return "M" + " ".join(forth + back[::-1]) + "Z"
 
-    def spot(self, series: Series) -> tuple[float, float]:
-        """Where a point lies, in per cent from the left and from below."""
-        return self.x.place(series.x[0]), self.y.place(series.y[0])
+    def spots(self, series: Series) -> list[tuple[float, float, str]]:
+        """(left, bottom, what it is) of each point, in per cent."""
+        labels = series.labels or [series.name] * len(series.x)
+        return [(self.x.place(x), self.y.place(y), it) for x, y, it in zip(series.x, series.y, labels, strict=True)]
 
     def _points(self, x: Sequence[float], y: Sequence[float]) -> list[str]:
         return [f"{self.x.place(a):g},{100 - self.y.place(b):g}" for a, b in zip(x, y, strict=True)]

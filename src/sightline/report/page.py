@@ -18,11 +18,15 @@ from sightline import picture
 from sightline.errors import InputError
 from sightline.files import atomic_write
 from sightline.picture import Picture
+from sightline.report.bars import Bars
 from sightline.report.cells import Bar, Cell, Estimate, Stack
 from sightline.report.chart import Charts
+from sightline.report.graph import Graph
+from sightline.report.matrix import Matrix
 
 __all__ = [
     "Bar",
+    "Bars",
     "Block",
     "Callout",
     "Charts",
@@ -31,7 +35,10 @@ __all__ = [
     "Estimate",
     "Figure",
     "Figures",
+    "Fold",
+    "Graph",
     "Legend",
+    "Matrix",
     "Page",
     "Section",
     "Stack",
@@ -213,7 +220,16 @@ class Choice:
     kind: str = field(default="choice", init=False)
 
 
-Block = Figures | Legend | Table | Text | Callout | Code | Charts | Choice
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Parts that are hidden until the title is pressed: long tables behind what was said in short."""
+
+    title: str
+    blocks: "Sequence[Block]"
+    kind: str = field(default="fold", init=False)
+
+
+Block = Figures | Legend | Table | Text | Callout | Code | Charts | Choice | Fold | Matrix | Bars | Graph
 
 
 @dataclass(frozen=True, kw_only=True)

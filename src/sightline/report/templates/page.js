@@ -84,3 +84,28 @@
     });
   }
 })();
+
+// In a matrix the arrow keys go from cell to cell; the cell that is reached or pointed at is told below.
+(() => {
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  for (const table of document.querySelectorAll("table[data-grid]")) {
+    const told = table.closest(".matrix").querySelector(".told"), rows = [...table.tBodies[0].rows];
+    const cells = rows.map((row) => [...row.cells].filter((cell) => cell.tagName === "TD"));
+    const tell = (cell) => { if (cell) told.textContent = cell.title; };
+    told.hidden = false;
+    told.textContent = "Point at a cell, or go there with the arrow keys: it is told here.";
+    const under = (event) => event.target.closest("tbody td");
+    table.addEventListener("mouseover", (event) => tell(under(event)));
+    table.addEventListener("focusin", (event) => tell(under(event)));
+    table.addEventListener("keydown", (event) => {
+      const step = steps[event.key], at = under(event);
+      if (!step || !at) return;
+      event.preventDefault();
+      const i = cells.findIndex((row) => row.includes(at)), next = cells[i + step[0]]?.[cells[i].indexOf(at) + step[1]];
+      if (!next) return;
+      at.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+})();
