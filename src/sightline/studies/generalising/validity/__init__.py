@@ -1,5 +1,25 @@
-"""Is "stable over seeds" a property of the models, or of the rule that draws the maps?"""
+"""Is "stable over seeds" a property of the models, or of the rule that draws the maps? See `rule` for the answer."""
 
 from sightline.studies.generalising.validity.altered import other_targets, randomised
+from sightline.studies.generalising.validity.chance import Skill, skill
+from sightline.studies.generalising.validity.rows import likeness, rows, stages
+from sightline.studies.generalising.validity.rule import Ruling, ruled
+from sightline.studies.generalising.validity.table import Finding, differences, findings, left_out, skills, table
 
-__all__ = ["other_targets", "randomised"]
+__all__ = [
+    "Finding",
+    "Ruling",
+    "Skill",
+    "differences",
+    "findings",
+    "left_out",
+    "likeness",
+    "other_targets",
+    "randomised",
+    "rows",
+    "ruled",
+    "skill",
+    "skills",
+    "stages",
+    "table",
+]

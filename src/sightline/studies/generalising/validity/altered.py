@@ -22,7 +22,8 @@ def randomised(
 
     Args:
         classifier: It is never written to.
-        seed: Of the weights; the same as in the cascade of `rows`, whose last stage this is.
+        seed: Of the weights, which hang on the classifier's own as well: members of one architecture get other ones.
+            With the seed of the cascade of `rows`, this is its last stage (or its `upper half`).
         part: `all` of the modules, or the `upper` half of them, counted from the output in the order in which they run.
         pixels: (1, C, H, W), an image of the size that the classifier takes; by default grey, of `classifier.size`.
 
@@ -35,14 +36,16 @@ def randomised(
 
 
 def randomiser(classifier: Classifier | BlackBox, seed: int, pixels: Tensor | None = None) -> Randomiser:
-    """What draws the weights of a member.
+    """What draws the weights of a member; the draws of members whose own weights differ do so too.
 
     Raises:
         MetricError: A BlackBox.
     """
     if pixels is None:
         pixels = torch.full((1, classifier.channels, *classifier.size), 0.5)
-    return Randomiser(classifier, classifier.check_pixels(pixels[:1]), seed)
+    pixels = classifier.check_pixels(pixels[:1])
+    own = int(classifier.fingerprint()[:8], 16) if isinstance(classifier, Classifier) else 0
+    return Randomiser(classifier, pixels, (seed + own) % 2**31)
 
 
 def upper(order: Sequence[str]) -> tuple[str, ...]:
