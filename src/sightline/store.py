@@ -6,6 +6,7 @@ rows/*.parquet     tidy rows, one file a part
 curves/*.parquet   what values were computed from, likewise; other tables of a study have a folder each
 pending/           finished pieces of the part that is being worked on
 thumbs/            small pictures
+kept/              arrays that are too large for tables
 """
 
 import io
@@ -25,8 +26,21 @@ if TYPE_CHECKING:
     import polars
 
 FORMAT = "sightline run 1"
-TABLES = ("rows", "curves", "images", "maps", "means", "edits", "biases")
-PENDING, PICTURES = "pending", "thumbs"
+TABLES = (
+    "rows",
+    "curves",
+    "images",
+    "maps",
+    "means",
+    "edits",
+    "biases",
+    "decisions",
+    "masked",
+    "similarity",
+    "validity",
+    "parts",
+)
+PENDING, PICTURES, KEPT = "pending", "thumbs", "kept"
 _MANIFEST, _JOURNAL = "manifest.json", "finished.jsonl"
 
 Part = dict[str, Any]
@@ -246,7 +260,7 @@ def _clear(path: Path) -> None:
     """Remove what an earlier run made. The journal goes first, so that an interrupted clearing can be repeated."""
     try:
         (path / _JOURNAL).unlink(missing_ok=True)
-        for place in (path / name for name in (*TABLES, PENDING, PICTURES)):
+        for place in (path / name for name in (*TABLES, PENDING, PICTURES, KEPT)):
             if place.is_dir():
                 shutil.rmtree(place)
         (path / _MANIFEST).unlink(missing_ok=True)

@@ -13,7 +13,8 @@ from sightline.explainers.masking._memory import chunk_for, halved, release
 from sightline.explainers.masking._options import Options, Space
 from sightline.target import Target
 
-_AHEAD = 4  # chunks made at once for OpenVINO: PyTorch's threads spin after each operation, in the way of the passes
+AHEAD = 4
+"""Chunks made at once for OpenVINO: PyTorch's threads spin after each operation, in the way of the passes."""
 Make = Callable[[Tensor], Tensor]
 """(m,) positions -> (m, C, H, W) altered images."""
 
@@ -66,7 +67,7 @@ class Asking:
         forward = self._backend(max(count, self.expected))
         parts, start = [], 0
         while start < count:
-            left, room = count - start, self.chunk * (_AHEAD if forward.name == "openvino" else 1)
+            left, room = count - start, self.chunk * (AHEAD if forward.name == "openvino" else 1)
             index = torch.arange(start, start + -(-left // -(-left // room)))  # even chunks, none of one or two
             try:
                 images = make(index).tensor_split(-(-len(index) // self.chunk))

@@ -3,21 +3,39 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Audit", "Benchmark", "Confusion", "audit", "benchmark", "confusion"]
+__all__ = [
+    "Audit",
+    "Benchmark",
+    "Confusion",
+    "Family",
+    "Generalisation",
+    "Member",
+    "audit",
+    "benchmark",
+    "confusion",
+    "generalise",
+    "read_family",
+]
 
 _HOME = {
     "Audit": "sightline.studies.auditing",
     "Benchmark": "sightline.studies.benchmarking",
     "Confusion": "sightline.studies.confusions",
+    "Family": "sightline.studies.generalising",
+    "Generalisation": "sightline.studies.generalising",
+    "Member": "sightline.studies.generalising",
     "audit": "sightline.studies.auditing",
     "benchmark": "sightline.studies.benchmarking",
     "confusion": "sightline.studies.confusions",
+    "generalise": "sightline.studies.generalising",
+    "read_family": "sightline.studies.generalising",
 }
 
 if TYPE_CHECKING:
     from sightline.studies.auditing import Audit, audit
     from sightline.studies.benchmarking import Benchmark, benchmark
     from sightline.studies.confusions import Confusion, confusion
+    from sightline.studies.generalising import Family, Generalisation, Member, generalise, read_family
 
 
 def __getattr__(name: str) -> Any:

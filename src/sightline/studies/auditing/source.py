@@ -99,7 +99,7 @@ class FaceSource:
     def masks(self, loaded: Sequence[Loaded], regions: Sequence[str]) -> dict[str, Tensor]:
         """The renderer's own masks, unless other regions are asked."""
         if self._regions is not None:
-            return _painted(self._regions, loaded, regions)
+            return paint(self._regions, loaded, regions)
         parameters = self.faces.parameters[[one.place for one in loaded]]
         return {name: rendered.masks(parameters, name, size=self.side) for name in regions}
 
@@ -151,7 +151,7 @@ class RecordSource:
 
     def masks(self, loaded: Sequence[Loaded], regions: Sequence[str]) -> dict[str, Tensor]:
         """As the regions tell."""
-        return {} if self._regions is None else _painted(self._regions, loaded, regions)
+        return {} if self._regions is None else paint(self._regions, loaded, regions)
 
     def region(self, name: str) -> str | None:
         """As the regions tell."""
@@ -175,7 +175,7 @@ def regions_for(records: Sequence[Record], known: Sequence[str], *, aligned: boo
     return Regions.grid(frame="face") if found is not None and follows else found
 
 
-def _painted(regions: "Regions", loaded: Sequence[Loaded], names: Sequence[str]) -> dict[str, Tensor]:
+def paint(regions: "Regions", loaded: Sequence[Loaded], names: Sequence[str]) -> dict[str, Tensor]:
     size = (loaded[0].pixels.shape[-2], loaded[0].pixels.shape[-1])
     points, given = None, None
     if regions.needs != "nothing":

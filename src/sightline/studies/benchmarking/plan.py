@@ -127,7 +127,7 @@ class Plan:
         """What decides about the numbers; compared when a run goes on."""
         return {
             "models": {name: _described(classifier) for name, classifier in self.models.items()},
-            "methods": {m.label: _of_method(m) for m in self.methods},
+            "methods": {m.label: settled(m) for m in self.methods},
             **weights.files({m.label: m.settings.get("weights") for m in self.methods}),
             "metrics": {j.label: {"name": j.record.name, "settings": _plain(j.settings)} for j in self.judges},
             "target": "predicted" if self.target is None else str(self.target),
@@ -170,7 +170,7 @@ class Plan:
             },
             "models": settings["models"],
             "methods": [
-                {"name": m.name, "label": m.label, "control": m.control, **_of_method(m), "forwards": _forwards(m)}
+                {"name": m.name, "label": m.label, "control": m.control, **settled(m), "forwards": _forwards(m)}
                 for m in self.methods
             ],
             "metrics": [_of_metric(j) for j in self.judges],
@@ -257,7 +257,8 @@ def _default(classifier: Classifier | BlackBox) -> str:
     return default_layer(classifier, classifier.size)
 
 
-def _of_method(m: Contender) -> dict[str, Any]:
+def settled(m: Contender) -> dict[str, Any]:
+    """A method with all its settings, defaults too, as manifests have it."""
     defaults = {} if m.name == OTHER_IMAGE else dict(registry.find(m.name).settings)
     return {"name": m.name, "settings": _plain({**defaults, **m.settings}), "layer": _text_of(m.layer)}
 

@@ -59,17 +59,12 @@ def read_plan(path: str | os.PathLike[str], *, limit: int | None = None) -> tupl
             given = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as reason:
         raise InputError(f"{path}: the plan cannot be read ({reason})") from reason
-    _known(given, (*SETTINGS, "out", "target", "models", "data", "protocol"), str(path))
+    check_keys(given, (*SETTINGS, "out", "target", "models", "data", "protocol"), str(path))
     named = given.get("models", {})
     if not isinstance(named, Mapping) or not all(isinstance(v, Mapping) for v in named.values()) or not named:
         raise InputError(f"{path}: name at least one model: [models.NAME] with model = ...")
-    data = {k: _expanded(v, f"{path}: data.{k}") if k in _PATHS else v for k, v in given.get("data", {}).items()}
-    if isinstance(data.get("classes"), str):  # a file; a list has names
-        data["classes"] = _expanded(data["classes"], f"{path}: data.classes")
-    if limit is not None and isinstance(own := data.get("limit", limit), int):
-        data["limit"] = min(limit, own)
-    records, root = read_data(data, str(path))
-    models = {name: _model(values, f"{path}: models.{name}") for name, values in named.items()}
+    records, root = data_of(given, path, limit)
+    models = {name: read_model(values, f"{path}: models.{name}") for name, values in named.items()}
     first = next(iter(models.values()))
     arguments = {k: v for k, v in given.items() if k in (*SETTINGS, "protocol")}
     return {
@@ -81,13 +76,26 @@ def read_plan(path: str | os.PathLike[str], *, limit: int | None = None) -> tupl
     }, given.get("out")
 
 
-def _model(values: Mapping[str, Any], where: str) -> Classifier | BlackBox:
-    _known(values, MODEL, where)
+def data_of(
+    given: Mapping[str, Any], path: str | os.PathLike[str], limit: int | None
+) -> tuple[Sequence[Record], str | None]:
+    """As `read_data`, from the table [data] of a plan; of `limit` and the plan's own the smaller one counts."""
+    data = {k: expanded(v, f"{path}: data.{k}") if k in _PATHS else v for k, v in given.get("data", {}).items()}
+    if isinstance(data.get("classes"), str):  # a file; a list has names
+        data["classes"] = expanded(data["classes"], f"{path}: data.classes")
+    if limit is not None and isinstance(own := data.get("limit", limit), int):
+        data["limit"] = min(limit, own)
+    return read_data(data, str(path))
+
+
+def read_model(values: Mapping[str, Any], where: str) -> Classifier | BlackBox:
+    """The model of a table [models.NAME]; `where` names it in errors."""
+    check_keys(values, MODEL, where)
     if "model" not in values:
         raise InputError(f"{where} has no entry model, such as torchvision:resnet50")
     settings = dict(values)
     if "weights" in settings:
-        settings["weights"] = _expanded(settings["weights"], f"{where}.weights")
+        settings["weights"] = expanded(settings["weights"], f"{where}.weights")
     size = settings.get("size")
     settings["size"] = tuple(size) if isinstance(size, list) else size
     return load(settings.pop("model"), **settings)
@@ -105,7 +113,7 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
         raise InputError(f"{where}: limit must be a number of images, 1 or more, not {limit!r}")
     records: Sequence[Record]
     if form == "images":
-        _known(given, ("images",), f"{where}: data")
+        check_keys(given, ("images",), f"{where}: data")
         found = given.get("images") or []
         single = found if isinstance(found, str) else found[0] if len(found) == 1 else None
         records = [Record(path=path) for path in find_images(found)] if found else []
@@ -114,7 +122,7 @@ def read_data(values: Mapping[str, Any], where: str) -> tuple[Sequence[Record], 
         if form not in FORMATS:
             raise InputError(f"{where}: the format of data must be images, {', '.join(FORMATS)}, not {form!r}")
         read, keys = FORMATS[form]
-        _known(given, keys, f"{where}: data")
+        check_keys(given, keys, f"{where}: data")
         try:
             inspect.signature(read).bind(**given)
         except TypeError as reason:
@@ -157,14 +165,14 @@ def read_target(texts: str | Sequence[str] | None, classifier: Classifier | Blac
     return together([parse(text) for text in ([texts] if isinstance(texts, str) else texts or [])], classifier.decision)
 
 
-def _expanded(value: Any, where: str) -> Any:
+def expanded(value: Any, where: str) -> Any:
     """A path, or several, with `~` and variables of the environment filled in.
 
     Raises:
         InputError: A variable is not set.
     """
     if isinstance(value, list):
-        return [_expanded(item, where) for item in value]
+        return [expanded(item, where) for item in value]
     if not isinstance(value, str):
         return value
     for bare, braced in re.findall(r"\$(?:(\w+)|\{(\w+)\})", value):
@@ -176,7 +184,8 @@ def _expanded(value: Any, where: str) -> Any:
     return os.path.expandvars(str(Path(value).expanduser()) if value.startswith("~") else value)
 
 
-def _known(given: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+def check_keys(given: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    """Refuse a key that nothing reads; the error lists those that there are."""
     strange = next((key for key in given if key not in keys), None)
     if strange is not None:
         raise InputError(f"{where}: there is no {strange!r}; known are {', '.join(keys)}")
