@@ -61,7 +61,8 @@ def _cells(size: int, grid: int) -> Array:
     high = (np.arange(grid)[:, None] + 1) * size / grid
     pixel = np.arange(size)[None]
     overlap: Array = np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0, None)
-    return overlap / overlap.sum(1, keepdims=True)
+    part: Array = overlap / overlap.sum(1, keepdims=True)
+    return part
 
 
 class MeanMaps:
