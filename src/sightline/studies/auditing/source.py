@@ -176,6 +176,7 @@ def regions_for(records: Sequence[Record], known: Sequence[str], *, aligned: boo
 
 
 def paint(regions: "Regions", loaded: Sequence[Loaded], names: Sequence[str]) -> dict[str, Tensor]:
+    """Where regions are in some images: (N, H, W) bool by name; nowhere in those whose landmarks are not known."""
     size = (loaded[0].pixels.shape[-2], loaded[0].pixels.shape[-1])
     points, given = None, None
     if regions.needs != "nothing":

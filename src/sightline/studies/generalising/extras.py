@@ -1,11 +1,28 @@
 """The phases that look at the maps alone: how alike they are, where they lie, and whether that is the models' doing."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
+import torch
 
 from sightline.studies.generalising import similarity
-from sightline.studies.generalising.job import COMPARE, Job, finish, left
+from sightline.studies.generalising.family import Member
+from sightline.studies.generalising.job import (
+    COMPARE,
+    PART,
+    VALIDATE,
+    Job,
+    blocks,
+    checked_passes,
+    finish,
+    left,
+    piece,
+    readable,
+)
+from sightline.studies.generalising.maps import OWN
+from sightline.studies.generalising.source import Image
 
 if TYPE_CHECKING:
     from sightline.studies.generalising.masked import Survey
@@ -38,8 +55,59 @@ def compare(job: Job, survey: "Survey") -> None:
 
 
 def parts(job: Job, survey: "Survey") -> None:
-    """How much relevance lies in each region."""
+    """How much of the positive relevance lies in each region of the images."""
+    from sightline.studies.generalising.parts import rows as shares
+
+    plan = job.plan
+    if not plan.parts or not plan.source.regions:
+        return
+    for unit, images in blocks(job, PART, survey.indices):
+        there, found = [readable(one) for one in images], []
+        masks = {size: plan.source.masks(there, size) for size in plan.sizes}
+        for member in plan.family:
+            for method in plan.labels:
+                maps = job.kept.rows(member.name, method, OWN, unit.indices)
+                regions = masks[member.classifier.size]
+                found += shares(maps, regions, model=member.name, method=method, images=unit.indices)
+        finish(job, PART, unit, {"parts": pl.DataFrame(found, infer_schema_length=None)})
 
 
 def validate(job: Job, survey: "Survey", rows: "dict[str, dict[int, Target]]") -> None:
-    """What changing the question, or the weights, does to the maps."""
+    """What changing the question, or the weights, does to the maps: the first images, all of them in one block."""
+    plan = job.plan
+    some = survey.indices[: plan.validity]
+    if not some:
+        return
+    for unit, images in blocks(job, VALIDATE, some, batch=len(some)):
+        there, frames = [readable(one) for one in images], []
+        for member in plan.family:
+            asked = [rows[member.name][i] for i in unit.indices]
+            frames.append(piece(job, unit, member, partial(_checked, job, member, there, asked, unit.indices)))
+            job.advance(len(unit.indices) * checked_passes(plan))
+        finish(job, VALIDATE, unit, {"validity": pl.concat(frames, how="diagonal_relaxed")})
+
+
+def _checked(
+    job: Job, member: Member, images: Sequence[Image], asked: "Sequence[Target]", indices: Sequence[int]
+) -> pl.DataFrame:
+    """The rows of one member."""
+    from sightline.studies.generalising import validity
+
+    plan = job.plan
+    pixels = torch.stack([one.views[member.classifier.size].pixels for one in images])
+    found = []
+    for method in plan.methods:
+        found += validity.rows(
+            member.classifier,
+            partial(plan.explainer, member, method),
+            pixels,
+            asked,
+            job.kept.rows(member.name, method.label, OWN, indices),
+            model=member.name,
+            method=method.label,
+            images=indices,
+            seed=plan.seed,
+            grid=plan.grid,
+            batch=plan.batch,
+        )
+    return pl.DataFrame(found, infer_schema_length=None)

@@ -25,7 +25,9 @@ class Job(NamedTuple):
     advance: Callable[[int], object]
 
 
-def left(plan: Plan, run: Run, phase: str, indices: Sequence[int] | None = None) -> list[Unit]:
+def left(
+    plan: Plan, run: Run, phase: str, indices: Sequence[int] | None = None, *, batch: int | None = None
+) -> list[Unit]:
     """Blocks of a phase that are not finished.
 
     Args:
@@ -33,12 +35,13 @@ def left(plan: Plan, run: Run, phase: str, indices: Sequence[int] | None = None)
         run: Its folder.
         phase: Which.
         indices: The images of the phase; all of them unless given.
+        batch: Images a block; by default as the plan has it.
     """
     done, source = {part["name"] for part in run.parts}, plan.source
     chosen = list(range(len(source.keys)) if indices is None else indices)
     found = []
-    for start in range(0, len(chosen), plan.batch):
-        some = tuple(chosen[start : start + plan.batch])
+    for start in range(0, len(chosen), batch or plan.batch):
+        some = tuple(chosen[start : start + (batch or plan.batch)])
         name = f"{phase}-{some[0]:07d}"
         if name not in done:
             keys, stamps = (tuple(values[i] for i in some) for values in (source.keys, source.stamps))
@@ -47,10 +50,10 @@ def left(plan: Plan, run: Run, phase: str, indices: Sequence[int] | None = None)
 
 
 def blocks(
-    job: Job, phase: str, indices: Sequence[int] | None = None
+    job: Job, phase: str, indices: Sequence[int] | None = None, *, batch: int | None = None
 ) -> Iterator[tuple[Unit, list[Image | Exception]]]:
     """Blocks of a phase that are left, with their images, which threads read ahead."""
-    units = left(job.plan, job.run, phase, indices)
+    units = left(job.plan, job.run, phase, indices, batch=batch)
     yield from read(units, job.plan.source.load, ready=job.plan.batch)
 
 
@@ -73,7 +76,14 @@ def passes_left(plan: Plan, run: Run) -> int:
     """What the bar counts until the end; images that fail take some away."""
     explain, mask = (sum(len(unit.indices) for unit in left(plan, run, phase)) for phase in (EXPLAIN, MASK))
     each = explain * explained_passes(plan) + mask * plan.passes * len(plan.methods)
+    if not any(part["name"].startswith(VALIDATE) for part in run.parts):
+        each += min(plan.validity, len(plan.source.keys)) * checked_passes(plan)
     return len(plan.family) * each
+
+
+def checked_passes(plan: Plan) -> int:
+    """The same of the checks of validity: a swapped class, and five stages of random weights."""
+    return 3 * 6 * len(plan.methods)
 
 
 def explained_passes(plan: Plan) -> int:

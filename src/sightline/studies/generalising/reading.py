@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sightline import store
 from sightline.errors import InputError
+from sightline.studies.generalising.derived import Derived, Measure
 from sightline.studies.generalising.maps import OWN, Kept
 
 if TYPE_CHECKING:
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
     from sightline.studies.generalising.statistics.areas import Curves
 
-Measure = Literal["accuracy", "agreement", "score"]
 MEASURES = ("accuracy", "agreement", "score")
 
 
 @dataclass(frozen=True, eq=False)
-class Generalisation:
+class Generalisation(Derived):
     """A generalisation study: a view on its folder. Of a run that is still going, what is finished so far.
 
     Args:
@@ -135,7 +135,7 @@ class Generalisation:
         Raises:
             InputError: There are none of that name.
         """
-        self._known("models", model, self.members)
+        _known("models", model, self.members)
         kept = Kept(self.path, self.manifest["data"]["images"])
         found: np.memmap[Any, Any] = kept.read(model, method or self.methods[0], variant)
         return found
@@ -147,81 +147,84 @@ class Generalisation:
         every = len(known) and set(known["model"]) == set(self.members)
         return "accuracy" if every else "agreement"
 
-    def curves(
-        self,
-        method: str | None = None,
-        *,
-        fill: str | None = None,
-        mode: str | None = None,
-        measure: Measure | None = None,
-    ) -> "Curves":
-        """What every target answers on images under every source's masks.
 
-        Args:
-            method: A label; by default the first method.
-            fill: By default the first one.
-            mode: By default the first one.
-            measure: `accuracy` (the decision on the masked image is the truth), `agreement` (it is that on the
-                unaltered image), `score` (the probability of the decision explained); by default accuracy where every
-                model's truth is known, else agreement.
+def curves(
+    run: Generalisation,
+    method: str | None = None,
+    *,
+    fill: str | None = None,
+    mode: str | None = None,
+    measure: Measure | None = None,
+) -> "Curves":
+    """What every target answers on images under every source's masks.
 
-        Raises:
-            InputError: A name that the run has not, or nothing is finished.
-        """
-        from sightline.studies.generalising.statistics.areas import Curves
+    Args:
+        run: The study.
+        method: A label; by default the first method.
+        fill: By default the first one.
+        mode: By default the first one.
+        measure: `accuracy` (the decision on the masked image is the truth), `agreement` (it is that on the
+            unaltered image), `score` (the probability of the decision explained); by default accuracy where every
+            model's truth is known, else agreement.
 
-        method, fill, mode = method or self.methods[0], fill or self.fills[0], mode or self.modes[0]
-        for what, name, known in (
-            ("methods", method, self.methods),
-            ("fills", fill, self.fills),
-            ("modes", mode, self.modes),
-            ("measures", measure or self.measure, MEASURES),
-        ):
-            self._known(what, name, known)
-        if not self.images:
-            raise InputError(f"{self.path}: no image is finished under all masks yet; let the run go on")
-        measure = measure or self.measure
-        values, unaltered = self._values(method, fill, mode, measure)
-        return Curves(
-            values=values,
-            sources=(*self.members, *self.controls),
-            targets=self.members,
-            levels=self.levels,
-            images=self.images,
-            factors=self.factors,
-            mode=mode,
-            measure=measure,
-            unaltered=unaltered,
-        )
+    Raises:
+        InputError: A name that the run has not, or nothing is finished.
+    """
+    from sightline.studies.generalising.statistics.areas import Curves
 
-    def _values(self, method: str, fill: str, mode: str, measure: Measure) -> tuple[Any, Any]:
-        """(N, S, T, Q) and (N, T)."""
-        import polars as pl
+    method, fill, mode = method or run.methods[0], fill or run.fills[0], mode or run.modes[0]
+    for what, name, known in (
+        ("methods", method, run.methods),
+        ("fills", fill, run.fills),
+        ("modes", mode, run.modes),
+        ("measures", measure or run.measure, MEASURES),
+    ):
+        _known(what, name, known)
+    if not run.images:
+        raise InputError(f"{run.path}: no image is finished under all masks yet; let the run go on")
+    measure = measure or run.measure
+    values, unaltered = _values(run, method, fill, mode, measure)
+    return Curves(
+        values=values,
+        sources=(*run.members, *run.controls),
+        targets=run.members,
+        levels=run.levels,
+        images=run.images,
+        factors=run.factors,
+        mode=mode,
+        measure=measure,
+        unaltered=unaltered,
+    )
 
-        place = {index: n for n, index in enumerate(self.images)}
-        source = {name: s for s, name in enumerate((*self.members, *self.controls))}
-        target = {name: t for t, name in enumerate(self.members)}
-        N, T = len(place), len(target)
-        right, unaltered = np.full((N, T), np.nan), np.full((N, T), np.nan)
-        decided = self.decisions().filter(pl.col("status") == "ok", pl.col("image_index").is_in(self.images))
-        for row in decided.iter_rows(named=True):
-            at = place[row["image_index"]], target[row["model"]]
-            truth = row["truth"] if measure == "accuracy" else row["decision"]
-            right[at] = np.nan if truth is None else truth
-            unaltered[at] = row["p"] if measure == "score" else np.nan if truth is None else row["decision"] == truth
-        rows = self.masked().filter(method=method, fill=fill, mode=mode)
-        n = np.array([place[i] for i in rows["image_index"]])
-        s = rows["source"].replace_strict(source, return_dtype=pl.Int64).to_numpy()
-        t = rows["target_model"].replace_strict(target, return_dtype=pl.Int64).to_numpy()
-        column = np.array(rows["p" if measure == "score" else "decision"].to_list(), dtype=np.float64)
-        if measure != "score":
-            truth = right[n, t][:, None]
-            column = np.where(np.isnan(truth), np.nan, column == truth)
-        values = np.full((N, len(source), T, len(self.levels)), np.nan)
-        values[n, s, t] = column
-        return values, unaltered
 
-    @staticmethod
-    def _known(what: str, name: str, known: tuple[str, ...]) -> None:
-        if name not in known:
-            raise InputError(f"{what}: there is no {name!r}; there are {', '.join(known)}")
+def _values(run: Generalisation, method: str, fill: str, mode: str, measure: Measure) -> tuple[Any, Any]:
+    """(N, S, T, Q) and (N, T)."""
+    import polars as pl
+
+    place = {index: n for n, index in enumerate(run.images)}
+    source = {name: s for s, name in enumerate((*run.members, *run.controls))}
+    target = {name: t for t, name in enumerate(run.members)}
+    N, T = len(place), len(target)
+    right, unaltered = np.full((N, T), np.nan), np.full((N, T), np.nan)
+    decided = run.decisions().filter(pl.col("status") == "ok", pl.col("image_index").is_in(run.images))
+    for row in decided.iter_rows(named=True):
+        at = place[row["image_index"]], target[row["model"]]
+        truth = row["truth"] if measure == "accuracy" else row["decision"]
+        right[at] = np.nan if truth is None else truth
+        unaltered[at] = row["p"] if measure == "score" else np.nan if truth is None else row["decision"] == truth
+    rows = run.masked().filter(method=method, fill=fill, mode=mode)
+    n = np.array([place[i] for i in rows["image_index"]])
+    s = rows["source"].replace_strict(source, return_dtype=pl.Int64).to_numpy()
+    t = rows["target_model"].replace_strict(target, return_dtype=pl.Int64).to_numpy()
+    column = np.array(rows["p" if measure == "score" else "decision"].to_list(), dtype=np.float64)
+    if measure != "score":
+        truth = right[n, t][:, None]
+        column = np.where(np.isnan(truth), np.nan, column == truth)
+    values = np.full((N, len(source), T, len(run.levels)), np.nan)
+    values[n, s, t] = column
+    return values, unaltered
+
+
+def _known(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise InputError(f"{what}: there is no {name!r}; there are {', '.join(known)}")
