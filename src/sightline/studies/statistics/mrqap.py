@@ -44,8 +44,8 @@ def mrqap(y: Array, predictors: Mapping[str, Array], *, permutations: int = 9999
     on pi(e_X) and Z; p is the share of relabellings pi, the identity among them, whose |t| of pi(e_X) is at least the
     observed one. |t| = |r| sqrt(d / (1 - r^2)) rises with the partial correlation r, which is what is compared. This is
     the permutation that holds its level when predictors are correlated and the response has effects of lines and
-    columns (Dekker, Krackhardt and Snijders 2007, Psychometrika 72, 563-581). Where n! <= permutations, or n <= 8, all
-    relabellings are looked at and p is exact.
+    columns (Dekker, Krackhardt and Snijders 2007, Psychometrika 72, 563-581). Where n! is up to five times
+    `permutations`, all relabellings are looked at and p is exact.
 
     Args:
         y: (n, n) response; the diagonal is not read.
@@ -90,7 +90,7 @@ def _effect(y: Array, name: str, predictors: Mapping[str, Array], permutations: 
         return Effect(beta=beta, p=1.0, note="nothing is left that the predictor could say")
     E = np.zeros((n, n))
     E[i, j] = e
-    observed, exact = _partial(e[None], rest, Q)[0], n <= 8 or math.factorial(min(n, 20)) <= permutations
+    observed, exact = _partial(e[None], rest, Q)[0], math.factorial(min(n, 20)) <= 5 * permutations
     extreme = same = count = 0
     for order in orders(n, permutations, seed, exact, len(i)):
         moved = E[order[:, i], order[:, j]]  # (r, p)

@@ -60,11 +60,9 @@ def index(curves: Curves, *, resamples: int = RESAMPLES, level: float = LEVEL, s
     low, high = ends(found.drawn(resamples, seed).reshape(resamples, -1), level)
     low, high = low.reshape(g.shape), high.reshape(g.shape)
     count = found.there.sum(0)
-    A = divide(np.where(found.there, found.areas, 0.0).sum(0), count.astype(np.float64))
-    own, random = (
-        A - divide(found.top.sum(0) - found.own.sum(0), count * 1.0),
-        A - divide(found.top.sum(0), count * 1.0),
-    )
+    sums = np.where(found.there, found.areas, 0.0).sum(0), found.top.sum(0), found.own.sum(0)
+    A, top, own = (divide(v, count.astype(np.float64)) for v in sums)
+    random = A - top
     lines = [
         _line(found, s, t, (A[s, t], random[s, t], random[s, t] + own[s, t]), (g[s, t], low[s, t], high[s, t]))
         for s in range(g.shape[0])
