@@ -8,7 +8,6 @@ from sightline.studies.generalising import statistics
 if TYPE_CHECKING:
     import polars
 
-    from sightline.studies.generalising.reading import Generalisation
     from sightline.studies.generalising.statistics.areas import Curves
 
 Measure = Literal["accuracy", "agreement", "score"]
@@ -18,7 +17,7 @@ class Derived:
     """The tables of a `Generalisation`. `method`, `fill`, `mode` and `measure` as for its `curves`."""
 
     def curves(
-        self: "Generalisation",
+        self: Any,
         method: str | None = None,
         *,
         fill: str | None = None,
@@ -83,7 +82,7 @@ class Derived:
         return self._of(statistics.curve_table, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
 
     def agreement(
-        self: "Generalisation", method: str | None = None, *, fill: str | None = None, mode: str | None = None,
+        self: Any, method: str | None = None, *, fill: str | None = None, mode: str | None = None,
         measure: Measure | None = None, resamples: int = 2000, level: float = 0.95, seed: int = 0,
     ) -> "polars.DataFrame":  # fmt: skip
         """Whether models with similar maps serve each other; see `statistics.agreement`."""
@@ -91,35 +90,31 @@ class Derived:
         label, rows = method or self.methods[0], self.similarity_rows()
         return statistics.agreement(found, rows, label, resamples=resamples, level=level, seed=seed)
 
-    def similarity(
-        self: "Generalisation", *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-    ) -> "polars.DataFrame":
+    def similarity(self: Any, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> "polars.DataFrame":
         """How alike the maps of each pair of models are; see `statistics.similarity_pairs`."""
         rows = self.similarity_rows()
         return statistics.similarity_pairs(rows, self.factors, resamples=resamples, level=level, seed=seed)
 
     def similarity_groups(
-        self: "Generalisation", factor: str | None = None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+        self: Any, factor: str | None = None, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
     ) -> "polars.DataFrame":
         """The same of pairs that differ in the same factors; see `statistics.similarity_groups`."""
         settings: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
         return statistics.similarity_groups(self.similarity_rows(), self.factors, factor, **settings)
 
-    def parts(
-        self: "Generalisation", *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-    ) -> "polars.DataFrame":
+    def parts(self: Any, *, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> "polars.DataFrame":
         """Relevance in each region against its area, by the values of each factor; see `parts.table`."""
         from sightline.studies.generalising import parts
 
         return parts.table(self, resamples=resamples, level=level, seed=seed)
 
-    def validity(self: "Generalisation") -> "polars.DataFrame":
+    def validity(self: Any) -> "polars.DataFrame":
         """How alike maps stay when the weights or the question change; see `validity.table`."""
         from sightline.studies.generalising import validity
 
         return validity.table(self)
 
-    def sentences(self: "Generalisation") -> list[Any]:
+    def sentences(self: Any) -> list[Any]:
         """What the study found, in words, each with its figures; see `validity.sentences`."""
         from sightline.studies.generalising import validity
 

@@ -44,7 +44,7 @@ def left(
         some = tuple(chosen[start : start + (batch or plan.batch)])
         name = f"{phase}-{some[0]:07d}"
         if name not in done:
-            keys, stamps = (tuple(values[i] for i in some) for values in (source.keys, source.stamps))
+            keys, stamps = tuple(source.keys[i] for i in some), tuple(source.stamps[i] for i in some)
             found.append(Unit(name, some, keys, some, stamps))
     return found
 

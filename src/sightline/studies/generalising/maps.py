@@ -107,7 +107,8 @@ class Kept:
         total: Any = 0.0
         for maps in self.chunks(model, method, indices):
             total = total + maps.astype(np.float64).sum(0)
-        return (total / len(indices)).astype(np.float32)
+        mean: Array = (total / len(indices)).astype(np.float32)
+        return mean
 
     def bytes(self, shapes: Sequence[tuple[int, ...]]) -> int:
         """What maps of these shapes take on the disk."""

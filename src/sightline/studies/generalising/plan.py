@@ -260,10 +260,14 @@ def plan_of(
 
 def _limited(records: Given, limit: int) -> Given:
     if isinstance(records, tuple) and len(records) == 2 and isinstance(records[0], torch.Tensor):
-        pixels, known = records
-        some = {k: v[:limit] for k, v in known.items()} if isinstance(known, Mapping) else known
-        return pixels[:limit], some if some is None or isinstance(known, Mapping) else some[:limit]
-    return records[:limit]
+        pixels: Any = records[0]
+        known: Any = records[1]
+        if isinstance(known, Mapping):
+            return pixels[:limit], {name: values[:limit] for name, values in known.items()}
+        return pixels[:limit], None if known is None else known[:limit]
+    some: Any = records
+    chosen: Given = some[:limit]
+    return chosen
 
 
 def _told(family: Family) -> Preparation:

@@ -80,14 +80,15 @@ def source_of(
         return FaceImages(given, sizes, regions)
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Tensor):
         return TensorImages(given[0], given[1], sizes)
-    if isinstance(given, Sequence) and len(given) and isinstance(given[0], Record):
-        return RecordImages(given, sizes, preparation, regions, root)
-    if isinstance(given, Sequence) and not len(given):
+    records: Any = given
+    if not isinstance(given, Sequence) or (len(given) and not isinstance(given[0], Record)):
+        raise InputError(
+            f"images are records of sightline.data.annotations, rendered faces, or (pixels, labels), not "
+            f"{type(given).__name__}"
+        )
+    if not len(given):
         raise InputError("there are no images")
-    raise InputError(
-        f"images are records of sightline.data.annotations, rendered faces, or (pixels, labels), not "
-        f"{type(given).__name__}"
-    )
+    return RecordImages(records, sizes, preparation, regions, root)
 
 
 def numbered(identities: Sequence[Any]) -> list[int]:
@@ -166,7 +167,7 @@ class RecordImages:
 class TensorImages:
     """Pixels that are there already, with labels or with attributes."""
 
-    regions = ()
+    regions: tuple[str, ...] = ()
 
     def __init__(self, pixels: Tensor, known: Any, sizes: Sequence[Size]) -> None:
         if pixels.ndim != 4 or not len(pixels):
