@@ -137,7 +137,7 @@ def test_a_study_is_read_from_a_file(here):
     found = sl.studies.generalise(
         **{k: v for k, v in arguments.items() if k != "root"}, out=here / "run", progress=False
     )
-    assert found.measure == "agreement"  # what is right for a category is not told by an attribute of two values
+    assert found.measure == "accuracy"
     assert found.curves(mode="remove").values.shape == (4, 3, 2, 2)
 
 
@@ -155,7 +155,7 @@ def test_the_smaller_limit_counts(here):
 
 
 def test_rendered_faces_in_a_file(here):
-    path = written(here, FAMILY + 'format = "faces"\ncount = 5\nsize = 12\nrates = { Smiling = 0.5 }\n')
+    path = written(here, FAMILY + 'format = "faces"\ncount = 5\nsize = 16\nrates = { Smiling = 0.5 }\n')
     arguments, _ = read_study(path, limit=4)
     assert len(arguments["records"]) == 4
     with pytest.raises(InputError, match="takes count, a number of faces"):

@@ -35,7 +35,8 @@ class Member:
         factors: Factor -> value, such as {"pretraining": "imagenet", "task": "Male", "seed": "0"}.
         target: Which decision: of a categorical classifier its own decision on the unaltered image (None), a category,
             or a contrast of two; of yes-or-no outputs an attribute, whose answer on the unaltered image is explained.
-        truth: The attribute of the data that says what is right. By default the class label for categories, and for an
+        truth: The attribute of the data that says what is right: 1 for yes (and for the first of a contrast), or the
+            number of the category. By default the class label for categories, and for an
             attribute the data's attribute of the same name; where nothing is known, accuracy is not defined, while
             agreement and score are.
         layer: For methods that look at a layer; by default the method's own.
