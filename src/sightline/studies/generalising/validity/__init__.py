@@ -4,11 +4,15 @@ from sightline.studies.generalising.validity.altered import other_targets, rando
 from sightline.studies.generalising.validity.chance import Skill, skill
 from sightline.studies.generalising.validity.rows import likeness, rows, stages
 from sightline.studies.generalising.validity.rule import Ruling, ruled
+from sightline.studies.generalising.validity.sentences import sentences
 from sightline.studies.generalising.validity.table import Finding, differences, findings, left_out, skills, table
+from sightline.studies.generalising.validity.verdicts import said
+from sightline.studies.generalising.validity.wording import Sentence
 
 __all__ = [
     "Finding",
     "Ruling",
+    "Sentence",
     "Skill",
     "differences",
     "findings",
@@ -18,6 +22,8 @@ __all__ = [
     "randomised",
     "rows",
     "ruled",
+    "said",
+    "sentences",
     "skill",
     "skills",
     "stages",

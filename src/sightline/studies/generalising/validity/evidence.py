@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sightline.studies.generalising.similarity import GRID, pooled
 from sightline.studies.generalising.statistics import areas
 from sightline.studies.generalising.statistics._drawn import NOTHING, differs
-from sightline.studies.generalising.validity.rows import CASCADE, STAGES, SWAP, UPPER, centre, likeness
+from sightline.studies.generalising.validity.rows import CASCADE, STAGES, SWAP, UPPER, unit_ranks
 
 if TYPE_CHECKING:
     from sightline.studies.generalising.reading import Generalisation
@@ -113,13 +113,14 @@ def evidence(run: "Generalisation", method: str) -> Evidence:
     images = _images(run, rows)
     grid = int(run.manifest.get("settings", {}).get("grid", GRID))
     stacks = {m: pooled(np.asarray(run.maps(m, method)[list(images)]), grid) for m in members} if images else {}
+    ranked = {m: unit_ranks(stack) for m, stack in stacks.items()}
     asked = _asked(run, images)
     alike, apart, same = {}, {}, set()
     for a, b in itertools.combinations(members, 2) if images else ():
         equal = np.array([x is not None and x == y for x, y in zip(asked[a], asked[b], strict=True)])
-        found = likeness(stacks[a], stacks[b])["spearman"]
+        found = (ranked[a] * ranked[b]).sum(1)
         alike[a, b] = np.where(equal, found, np.nan) if equal.any() else found
-        apart[a, b] = _apart(stacks[a], stacks[b])
+        apart[a, b] = _apart(ranked[a], ranked[b])
         if equal.any():
             same.add((a, b))
     altered, shares = _altered(rows, images, members)
@@ -157,12 +158,12 @@ def _asked(run: "Generalisation", images: tuple[int, ...]) -> dict[str, list[str
 
 
 def _apart(a: Array, b: Array) -> Array:
-    """Both ways round: one model's map of an image, the other's map of the next; mean maps are taken off before."""
+    """Both ways round: one model's map of an image, the other's map of the next."""
     if len(a) < 2:
         return np.full(len(a), np.nan)
-    a, b = (v - centre(v.reshape(len(v), -1)).reshape(v.shape[1:]) for v in (a, b))
-    one, two = (likeness(x, np.roll(y, -1, axis=0))["spearman_raw"] for x, y in ((a, b), (b, a)))
-    return (one + two) / 2
+    one, two = ((x * np.roll(y, -1, axis=0)).sum(1) for x, y in ((a, b), (b, a)))
+    found: Array = (one + two) / 2
+    return found
 
 
 def _altered(

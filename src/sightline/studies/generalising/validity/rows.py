@@ -112,7 +112,7 @@ def likeness(a: Array, b: Array, share: float = SHARE) -> dict[str, Array]:
         NaN where a map is missing or flat; a single image is nothing but its own mean, so its d is flat.
     """
     m, other = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    d, beside = (v - centre(v) for v in (m, other))
+    d, beside = (v - _centre(v) for v in (m, other))
     found = {
         "spearman": _correlated(d, beside, ranked=True),
         "pearson": _correlated(d, beside),
@@ -124,7 +124,20 @@ def likeness(a: Array, b: Array, share: float = SHARE) -> dict[str, Array]:
     return found
 
 
-def centre(flat: Array) -> Array:
+def unit_ranks(stack: Array) -> Array:
+    """(n, P) ranks of maps (n, g, g) without their mean map, centred, at unit length: products of them correlate."""
+    flat = stack.reshape(len(stack), -1)
+    d = flat - _centre(flat)
+    bad = _shapeless(d)
+    found = ranks(torch.from_numpy(np.where(bad[:, None], 0.0, d))).numpy()
+    found = found - found.mean(1, keepdims=True)
+    length = np.sqrt((found**2).sum(1, keepdims=True))
+    out: Array = np.full(found.shape, np.nan)
+    np.divide(found, length, out=out, where=~bad[:, None] & (length > 0))
+    return out
+
+
+def _centre(flat: Array) -> Array:
     """The mean (P,) of flat maps (n, P) over those that are there; 0 where none is."""
     there = ~np.isnan(flat).any(1)
     return flat[there].mean(0) if there.any() else np.zeros(flat.shape[1])

@@ -25,10 +25,10 @@ honest map may stay alike, and noise alone makes maps unlike (Binder et al. 2023
 proves the rule guilty only where masks say so too. And masks alone cannot see why another model's pixels serve.
 
 **What is answered.** A difference is `more` where its interval lies above 0, and `no more` where its upper end is below
-a margin (0.05 of a rank correlation, 0.02 of an area): what X leaves is then not worth more than what the altered model
-leaves. Otherwise it is `unclear`. An instrument says `more` of a question where it does so against *every* map altered
-for it (so that asking more controls cannot make a false claim more likely), and `no more` where any of them is
-`no more`.
+a margin (0.05 of a rank correlation; of an area, a tenth of what the models' own pixels gain over random ones): what X
+leaves is then not worth more than what the altered model leaves. Otherwise it is `unclear`. An instrument says `more`
+of a question where it does so against *every* map altered for it (so that asking more controls cannot make a false
+claim more likely), and `no more` where any of them is `no more`.
 
     rule        weights: both say `no more`. Random networks give as much: nothing that was learned is seen.
     features    weights: both say `more`; decision: both say `no more`. The maps tell what the lower layers respond to,
@@ -52,7 +52,8 @@ from sightline.studies.generalising.validity.resampling import Mean
 Answer = Literal["more", "no more", "unclear"]
 Verdict = Literal["models", "features", "rule", "split", "unknown"]
 
-MAPS_MARGIN, MASKS_MARGIN = 0.05, 0.02
+MAPS_MARGIN = 0.05
+MASKS_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Ruling:
     decisive: Mapping[str, Mapping[str, str]]
 
 
+def masks_margin(gain: Mean | None) -> float:
+    """A tenth of the area that models gain from their own pixels over random ones; 0 where that is not known."""
+    return MASKS_SHARE * gain.value if gain is not None and gain.value is not None else 0.0
+
+
 def answered(difference: Mean, margin: float) -> Answer | None:
     """What one difference says; None where it has no interval."""
     if difference.value is None or difference.low is None or difference.high is None:
@@ -83,25 +89,30 @@ def answered(difference: Mean, margin: float) -> Answer | None:
 def ruled(
     maps: Mapping[str, Mapping[str, Mean]],
     masks: Mapping[str, Mapping[str, Mean]],
-    *,
-    margins: tuple[float, float] = (MAPS_MARGIN, MASKS_MARGIN),
+    margin: float,
 ) -> Ruling:
     """The verdict.
 
     Args:
         maps: Question (`weights`, `decision`) -> altered map -> S_X minus its likeness.
         masks: The same -> area on the other model's pixels minus that on its own.
-        margins: Of maps and masks, below which a difference is not worth more.
+        margin: Of areas, below which a difference is not worth more; see `masks_margin`.
     """
     said: dict[str, dict[str, Answer]] = {"weights": {}, "decision": {}}
     decisive: dict[str, dict[str, str]] = {"weights": {}, "decision": {}}
-    for instrument, found, margin in (("maps", maps, margins[0]), ("masks", masks, margins[1])):
+    for instrument, found, least in (("maps", maps, MAPS_MARGIN), ("masks", masks, margin)):
         for question in said:
-            answers = {k: a for k, d in found.get(question, {}).items() if (a := answered(d, margin)) is not None}
+            answers = {k: a for k, d in found.get(question, {}).items() if (a := answered(d, least)) is not None}
             if answers:
                 said[question][instrument] = _together(list(answers.values()))
-                decisive[question][instrument] = min(answers, key=lambda k: found[question][k].high or 0.0)
+                decisive[question][instrument] = _least(found[question], answers)
     return Ruling(_verdict(said["weights"], said["decision"]), said["weights"], said["decision"], decisive)
+
+
+def _least(found: Mapping[str, Mean], answers: Mapping[str, Answer]) -> str:
+    """The altered map that leaves the least: of those that say `no more`, if any does."""
+    kept = [k for k, a in answers.items() if a == "no more"] or list(answers)
+    return min(kept, key=lambda k: found[k].value or 0.0)
 
 
 def _together(answers: Sequence[Answer]) -> Answer:

@@ -13,7 +13,7 @@ from sightline.studies.generalising.validity.chance import Skill, skill
 from sightline.studies.generalising.validity.evidence import DECISION, WEIGHTS, Evidence, Pair, evidence
 from sightline.studies.generalising.validity.resampling import USUAL, Bootstrap, Mean, means
 from sightline.studies.generalising.validity.rows import SWAP
-from sightline.studies.generalising.validity.rule import MAPS_MARGIN, MASKS_MARGIN, Ruling, answered, ruled
+from sightline.studies.generalising.validity.rule import MAPS_MARGIN, Ruling, answered, masks_margin, ruled
 
 if TYPE_CHECKING:
     from sightline.studies.generalising.reading import Generalisation
@@ -134,7 +134,7 @@ def differences(found: list[Finding]) -> pl.DataFrame:
     lines: list[tuple[Any, ...]] = []
     for f in found:
         within = "" if f.within is None else "=".join(f.within)
-        for instrument, kept, margin in (("maps", f.maps, MAPS_MARGIN), ("masks", f.masks, MASKS_MARGIN)):
+        for instrument, kept, margin in (("maps", f.maps, MAPS_MARGIN), ("masks", f.masks, masks_margin(f.own))):
             for question, altered in kept.items():
                 for name, mean in altered.items():
                     head = (f.method, f.factor, within, question, instrument, name)
@@ -162,7 +162,7 @@ def _finding(
         controls = controls if usable else []
         held = means([found.served(pairs, k) for k in controls], pairs, how)
         masks[question] = {k: d for k, d in zip(controls, held, strict=True) if d.value is not None}
-    ruling = ruled(maps, masks) if stable.low is not None and stable.low > 0 else None
+    ruling = ruled(maps, masks, masks_margin(own)) if stable.low is not None and stable.low > 0 else None
     return Finding(
         method=found.method,
         factor=factor,
