@@ -198,6 +198,30 @@ def test_the_other_answer_of_one_output_is_the_negative_map():
         assert swapped == pytest.approx([-1] * 4, abs=1e-5)
 
 
+@pytest.mark.parametrize(("method", "starts"), [("input-x-gradient", True), ("eigen-cam", False), ("edges", False)])
+def test_maps_of_random_networks_are_turned_where_the_score_changed_its_sign(method, starts):
+    clf, x = small(1, decision="binary"), images(6)
+    yes = [sl.Attribute(0, 1)] * 6
+    out = sl.explain(clf, x, method=method, target=yes)
+    scores = torch.tensor([1.0, -1, 1, -1, 1, -1]) * torch.where(out.score < 0, -1, 1)  # every second one differs
+    found = validity.turned(out, scores)
+    sign = torch.tensor([1.0, -1, 1, -1, 1, -1]) if starts else torch.ones(6)
+    assert torch.equal(found, out.maps * sign[:, None, None])
+
+
+def test_relevance_of_a_random_head_keeps_the_sign_of_the_learned_score():
+    clf, x = small(1, decision="binary"), images(6)
+    own = sl.explain(clf, x, method="lrp", composite="epsilon-plus")  # the answer given: its score is above 0
+    signs = set()
+    for seed in range(6):
+        altered = validity.randomised(clf, seed, part="upper")
+        out = sl.explain(altered, x, method="lrp", composite="epsilon-plus", target=list(own.targets))
+        signs |= set((out.score < 0).tolist())
+        found = validity.turned(out, own.score).sum((1, 2))
+        assert bool((found > 0).all()), (found, out.score)
+    assert signs == {True, False}
+
+
 def test_a_random_network_without_finite_outputs_leaves_its_stage_without_values():
     class Steep(ConvNet):
         def forward(self, x):

@@ -81,7 +81,7 @@ class Explaining:
     def _maps(
         self, member: Member, method: Contender, pixels: Tensor, outputs: Tensor, rows: Sequence[Target]
     ) -> dict[tuple[str, str], Tensor]:
-        from sightline.studies.generalising.validity import other_targets
+        from sightline.studies.generalising.validity import other_targets, turned
 
         plan, label = self.plan, method.label
         explainer, found = self.explainer(member, method), {}
@@ -92,7 +92,8 @@ class Explaining:
         else:
             found[label, OWN] = explainer(pixels, list(rows)).maps.cpu()
         for variant in {RANDOM, UPPER} & set(plan.variants):
-            found[label, variant] = self.explainer(member, method, variant)(pixels, list(rows)).maps.cpu()
+            altered = self.explainer(member, method, variant)(pixels, list(rows))
+            found[label, variant] = turned(altered, targeting.scores(rows, outputs)).cpu()
         return found
 
     def explainer(self, member: Member, method: Contender, variant: str = OWN) -> Explainer:

@@ -1,6 +1,6 @@
 """Is "stable over seeds" a property of the models, or of the rule that draws the maps? See `rule` for the answer."""
 
-from sightline.studies.generalising.validity.altered import other_targets, randomised
+from sightline.studies.generalising.validity.altered import other_targets, randomised, turned
 from sightline.studies.generalising.validity.chance import Skill, skill
 from sightline.studies.generalising.validity.rows import likeness, rows, stages
 from sightline.studies.generalising.validity.rule import Ruling, ruled
@@ -28,4 +28,5 @@ __all__ = [
     "skills",
     "stages",
     "table",
+    "turned",
 ]

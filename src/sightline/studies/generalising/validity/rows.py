@@ -13,8 +13,8 @@ from sightline.errors import InputError, ModelError, OutOfMemoryError, TargetErr
 from sightline.explainers import Explainer
 from sightline.metrics._similarity import pearson, ranks
 from sightline.studies.generalising.similarity import GRID, SHARE, pooled
-from sightline.studies.generalising.validity.altered import other_targets, randomiser, upper
-from sightline.target import Target
+from sightline.studies.generalising.validity.altered import other_targets, randomiser, turned, upper
+from sightline.target import Target, scores
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def rows(
 
     Modules with parameters are made random from the output down, in the order in which they run: the one next to the
     output (`head`), the upper quarter, half and three quarters of them, and all. The target stays the one that was
-    resolved on the learned weights.
+    resolved on the learned weights, and maps are `turned` where the random network's score has the other sign.
 
     Args:
         classifier: The member's.
@@ -67,12 +67,14 @@ def rows(
         raise InputError("pixels, targets, maps and images are of the same images, so of one number")
     own = pooled(maps, grid)
     altered: list[tuple[str, str, float, Array]] = []
-    rivals = _rivals(classifier, pixels, targets, batch)
+    outputs = torch.cat([classifier(pixels[i : i + batch]) for i in range(0, len(pixels), batch)])
+    rivals = _rivals(classifier, outputs, targets)
     if rivals is not None:
         altered.append((SWAP, "", 0.0, _pooled(explain(classifier), pixels, rivals, batch, grid)))
+    score = scores(targets, outputs)
     random = randomiser(classifier, seed, pixels)
     for stage, names in stages(random.order).items():
-        found = _pooled(explain(random.classifier_with(names)), pixels, targets, batch, grid)
+        found = _pooled(explain(random.classifier_with(names)), pixels, targets, batch, grid, score)
         altered.append((CASCADE, stage, random.share(names), found))
     lines = []
     for check, stage, share, stack in altered:
@@ -162,25 +164,35 @@ def _overlap(a: Array, b: Array, share: float) -> Array:
     return found
 
 
-def _rivals(classifier: Classifier, pixels: Tensor, targets: Sequence[Target], batch: int) -> list[Target] | None:
-    outputs = torch.cat([classifier(pixels[i : i + batch]) for i in range(0, len(pixels), batch)])
+def _rivals(classifier: Classifier, outputs: Tensor, targets: Sequence[Target]) -> list[Target] | None:
     try:
         return other_targets(classifier, outputs, targets)
     except TargetError:  # the table says that there is no swap
         return None
 
 
-def _pooled(explainer: Explainer, pixels: Tensor, targets: Sequence[Target], batch: int, grid: int) -> Array:
-    """Pooled maps (n, g, g); NaN for a batch on which a random network has no finite output."""
+def _pooled(
+    explainer: Explainer,
+    pixels: Tensor,
+    targets: Sequence[Target],
+    batch: int,
+    grid: int,
+    score: Tensor | None = None,
+) -> Array:
+    """Pooled maps (n, grid, grid), `turned` where scores of learned weights are given.
+
+    NaN for a batch on which a random network has no finite output.
+    """
     found = []
     for start in range(0, len(pixels), batch):
-        x, asked = pixels[start : start + batch], list(targets[start : start + batch])
+        some = slice(start, start + batch)
         try:
-            maps = explainer(x, asked).maps.cpu().numpy()
+            out = explainer(pixels[some], list(targets[some]))
         except OutOfMemoryError:
             raise
         except ModelError:
-            found.append(np.full((len(x), grid, grid), np.nan))
+            found.append(np.full((len(pixels[some]), grid, grid), np.nan))
         else:
-            found.append(pooled(maps, grid))
+            maps = out.maps if score is None else turned(out, score[some])
+            found.append(pooled(maps.cpu().numpy(), grid))
     return np.concatenate(found)
