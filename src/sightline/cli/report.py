@@ -13,12 +13,17 @@ EPILOG = """Examples:
 sightline report runs/imagenet
 
 sightline report runs/imagenet --export table.csv --export table.tex --open
+
+sightline report runs/faces --export index.csv --export generalisation.json
 """
 
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a run of `bench`, `audit`, `confusion` or `train`.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="The folder of a run of `bench`, `audit`, `confusion`, `generalise` or `train`."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -30,7 +35,9 @@ def report(
             metavar="FILE",
             help="Write the table too: .csv (all digits, one line a cell), .tex or .md; repeat for several. Of "
             "confusions the errors, of a training the epochs, as .csv. Of an audit a .csv named after its table "
-            "(findings, errors, evidence, bias, groups, interventions), or all as .json. Example: --export table.csv",
+            "(findings, errors, evidence, bias, groups, interventions), or all as .json; likewise of a generalisation "
+            "study (index, groups, factors, asymmetry, controls, similarity, agreement, validity, parts). "
+            "Example: --export table.csv",
         ),
     ] = None,
     against: Annotated[
@@ -61,10 +68,11 @@ def report(
 def _report_of(run: Path, export: list[Path], against: Path | None) -> Any:
     """The report that fits the run's study."""
     from sightline import store
-    from sightline.report import attributes, audit, benchmark, confusions, training
+    from sightline.report import attributes, audit, benchmark, confusions, generalisation, training
     from sightline.report.benchmark.export import check_suffix
 
     kinds: dict[Any, Any] = {"audit": audit.Report, "confusion": confusions.Report}
+    kinds["generalise"] = generalisation.Report
     kinds |= {training.STUDY: training.Report, attributes.STUDY: attributes.Report}
     study = store.read_manifest(run).get("study")
     for path in export:
