@@ -25,6 +25,7 @@ from sightline.picture import write_png
 from sightline.studies.generalising import CONTROLS, Generalisation, Member, generalise, masks, plan_of, targets
 from sightline.studies.generalising.estimate import estimate
 from sightline.studies.generalising.maps import VARIANTS, Kept
+from sightline.studies.generalising.protocol import manifest
 
 LABEL = "lrp (composite=epsilon)"
 TABLES = ("decisions", "images", "masked", "similarity", "validity", "parts")
@@ -417,7 +418,7 @@ def test_a_run_of_another_kind_is_named(tmp_path):
     store.Run(tmp_path / "run", {"study": "audit"}).close()
     with pytest.raises(InputError, match="another study"):
         _ = Generalisation(tmp_path / "run").manifest
-    store.Run(tmp_path / "new", {**plan_of(family(), data(), options=EAGER).manifest()}).close()
+    store.Run(tmp_path / "new", manifest(plan_of(family(), data(), options=EAGER))).close()
     with pytest.raises(InputError, match="no image is finished"):
         Generalisation(tmp_path / "new").curves()
     assert generalise is sl.studies.generalise

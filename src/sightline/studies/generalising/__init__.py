@@ -18,6 +18,7 @@ from sightline.studies.generalising.family import Family, Member, read_family, r
 from sightline.studies.generalising.job import passes_left
 from sightline.studies.generalising.masks import CONTROLS
 from sightline.studies.generalising.plan import FILLS, LEVELS, METHODS, MODES, Plan, plan_of
+from sightline.studies.generalising.protocol import manifest as manifest_of
 from sightline.studies.generalising.reading import Generalisation
 from sightline.studies.generalising.source import Given
 from sightline.studies.generalising.work import work
@@ -54,7 +55,7 @@ def run_plan(
     announce: Callable[[str], object] | None = None,
 ) -> Generalisation:
     """Do what is left of a plan in a folder; see `generalise`."""
-    manifest = {**plan.manifest(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    manifest = {**manifest_of(plan), "created": datetime.now(UTC).isoformat(timespec="seconds")}
     with store.Run(out, manifest, overwrite=overwrite) as run:
         total = passes_left(plan, run)
         if announce is not None:

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sightline.errors import SightlineError
 from sightline.metrics._asking import AHEAD
 from sightline.progress import duration
 from sightline.store import Run
-from sightline.studies.generalising import masks, targets
+from sightline.studies.generalising import masks, similarity, targets
 from sightline.studies.generalising.explaining import Explained, Explaining
 from sightline.studies.generalising.family import Member
-from sightline.studies.generalising.job import EXPLAIN, MASK, left
+from sightline.studies.generalising.job import CHECKS, EXPLAIN, MASK, VALIDATE, left
 from sightline.studies.generalising.maps import Kept
 from sightline.studies.generalising.masked import Masked, Survey
 from sightline.studies.generalising.plan import Plan
@@ -32,7 +33,7 @@ class Cost:
         images: To be asked under masks.
         maps: To be made.
         passes: Masked forward passes, all targets together.
-        explaining, masking: Roughly how many seconds either takes.
+        explaining, masking, checking: Roughly how many seconds either takes; checking is what is asked of maps alone.
         disk: Bytes of all kept maps.
     """
 
@@ -41,17 +42,19 @@ class Cost:
     passes: int
     explaining: float
     masking: float
+    checking: float
     disk: int
 
     @property
     def seconds(self) -> float:
         """Roughly how long all of it takes."""
-        return self.explaining + self.masking
+        return self.explaining + self.masking + self.checking
 
     def __str__(self) -> str:
         maps = f"{self.maps:,} maps ({duration(self.explaining)}; {self.disk / 1e6:,.0f} MB are kept)"
         passes = f"{self.passes:,} masked forward passes ({duration(self.masking)})"
-        return f"{self.images:,} images to do: {maps} and {passes}, about {duration(self.seconds)} in all"
+        checks = f"checks of maps ({duration(self.checking)})"
+        return f"{self.images:,} images to do: {maps}, {passes}, {checks}, about {duration(self.seconds)} in all"
 
 
 def estimate(plan: Plan, run: Run | None = None) -> Cost:
@@ -67,16 +70,30 @@ def estimate(plan: Plan, run: Run | None = None) -> Cost:
     images, reading = _read(plan, mask or explain)
     kinds = len(plan.methods) * len(plan.variants) * len(plan.family)
     passes = plan.passes * len(plan.methods)
-    explaining = masking = 0.0
+    fresh = run is None or not any(part["name"].startswith(VALIDATE) for part in run.parts)
+    checked = min(plan.validity, len(everything)) if fresh else 0
+    explaining, masking = reading * len(explain), reading * len(mask)
+    checking = _comparing(plan) * (len(everything) if fresh else 0)
     disk = 0
     for member in plan.family if images else ():
         each, some = _explained(plan, member, images)
+        if some is None:
+            continue
         explaining += len(explain) * each
-        disk += 0 if some is None else len(everything) * sum(4 * m[0].numel() for m in some.maps.values())
-        masking += len(mask) * passes * _pass(plan, member, images) if mask and some is not None else 0.0
-    explaining += reading * len(explain)
-    masking += reading * len(mask)
-    return Cost(len(mask), kinds * len(explain), passes * len(plan.family) * len(mask), explaining, masking, disk)
+        checking += checked * each * CHECKS / len(plan.variants)
+        disk += len(everything) * sum(4 * maps[0].numel() for maps in some.maps.values())
+        masking += len(mask) * passes * _pass(plan, member, images) if mask else 0.0
+    maps, asked = kinds * len(explain), passes * len(plan.family) * len(mask)
+    return Cost(len(mask), maps, asked, explaining, masking, checking, disk)
+
+
+def _comparing(plan: Plan) -> float:
+    """Seconds an image that all pairs of members take to be compared, by maps that are drawn."""
+    draw = np.random.default_rng(plan.seed)
+    maps = {name: draw.standard_normal((_TRIED, plan.grid, plan.grid)) for name in plan.family.names}
+    start = time.perf_counter()
+    similarity.rows(maps, maps, {name: value[0] for name, value in maps.items()}, range(_TRIED), plan.labels[0])
+    return (time.perf_counter() - start) / _TRIED * len(plan.methods)
 
 
 def _read(plan: Plan, places: Sequence[int]) -> tuple[list[Image], float]:

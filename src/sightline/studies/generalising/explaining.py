@@ -92,8 +92,8 @@ class Explaining:
         else:
             found[label, OWN] = explainer(pixels, list(rows)).maps.cpu()
         for variant in {RANDOM, UPPER} & set(plan.variants):
-            altered = self.explainer(member, method, variant)(pixels, list(rows))
-            found[label, variant] = turned(altered, targeting.scores(rows, outputs)).cpu()
+            altered = self.explainer(member, method, variant)(pixels, list(rows)).maps.cpu()
+            found[label, variant] = turned(altered, found[label, OWN])
         return found
 
     def explainer(self, member: Member, method: Contender, variant: str = OWN) -> Explainer:

@@ -82,7 +82,8 @@ def validate(job: Job, survey: "Survey", rows: "dict[str, dict[int, Target]]") -
         there, frames = [readable(one) for one in images], []
         for member in plan.family:
             asked = [rows[member.name][i] for i in unit.indices]
-            frames.append(piece(job, unit, member, partial(_checked, job, member, there, asked, unit.indices)))
+            make = partial(_checked, job, member, there, asked, unit.indices)
+            frames.append(piece(job, unit, make, member.name))
             job.advance(len(unit.indices) * checked_passes(plan))
         finish(job, VALIDATE, unit, {"validity": pl.concat(frames, how="diagonal_relaxed")})
 

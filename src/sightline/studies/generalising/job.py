@@ -8,12 +8,12 @@ import polars as pl
 from sightline.errors import InputError
 from sightline.store import PENDING, Run, slug
 from sightline.studies.blocks import Unit, read
-from sightline.studies.generalising.family import Member
 from sightline.studies.generalising.maps import Kept
 from sightline.studies.generalising.plan import Plan
 from sightline.studies.generalising.source import Image
 
 EXPLAIN, MASK, COMPARE, VALIDATE, PART = "explain", "masked", "similarity", "validity", "parts"
+CHECKS = 6  # explanations of an image that the checks of validity take: a swapped class, five stages of weights
 
 
 class Job(NamedTuple):
@@ -57,9 +57,9 @@ def blocks(
     yield from read(units, job.plan.source.load, ready=job.plan.batch)
 
 
-def piece(job: Job, unit: Unit, member: Member, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """The rows of one member on a block, made unless an earlier process did."""
-    name = f"{unit.name}~{slug(member.name)}"
+def piece(job: Job, unit: Unit, make: Callable[[], pl.DataFrame], *names: str) -> pl.DataFrame:
+    """The rows of a member, or of one of its methods, on a block; made unless an earlier process did."""
+    name = "~".join((unit.name, *map(slug, names)))
     found = job.run.piece(name)
     if found is None:
         found = make()
@@ -83,7 +83,7 @@ def passes_left(plan: Plan, run: Run) -> int:
 
 def checked_passes(plan: Plan) -> int:
     """The same of the checks of validity: a swapped class, and five stages of random weights."""
-    return 3 * 6 * len(plan.methods)
+    return 3 * CHECKS * len(plan.methods)
 
 
 def explained_passes(plan: Plan) -> int:

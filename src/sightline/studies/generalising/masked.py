@@ -66,8 +66,7 @@ class Masked:
         self.survey, self.plan, self.indices, self.images = survey, survey.plan, list(indices), images
         self._pixels: dict[Size, Tensor] = {}
         self._ties: dict[Size, Tensor] = {}
-        self._orders: dict[tuple[str, str, Size], Tensor] = {}
-        self._steps: dict[tuple[str, str, Size], Tensor] = {}
+        self._steps: dict[tuple[str, str, Size], tuple[Tensor, Tensor]] = {}
 
     def rows(self, member: Member, rows: Sequence[Target], method: str) -> pl.DataFrame:
         """The answers of a member, a row an image, source, fill and mode.
@@ -156,19 +155,19 @@ class Masked:
 
     def steps(self, source: str, target: str, method: str, size: Size) -> Tensor:
         """(b, P) the first level that takes each pixel, by a source's ranking for a target; see `masks.steps`."""
+        if source == "bottom":
+            return self._both(target, method, size)[1]
         if source in masks.OWN:
             return masks.steps(self._own(source, target, method, size), self.plan.levels)
+        return self._both(source, method, size)[0]
+
+    def _both(self, source: str, method: str, size: Size) -> tuple[Tensor, Tensor]:
+        """The steps of a source that is the same for every target, from the top and from the bottom: one sort."""
         key = (source, method, size)
         if key not in self._steps:
-            self._steps[key] = masks.steps(self._order(source, method, size), self.plan.levels)
+            order = self._ranked(source, method, size)
+            self._steps[key] = masks.steps(order, self.plan.levels), masks.steps(order.flip(1), self.plan.levels)
         return self._steps[key]
-
-    def _order(self, source: str, method: str, size: Size) -> Tensor:
-        """(b, P) the ranking of a member or of a control that is the same for every target."""
-        key = (source, method, size)
-        if key not in self._orders:
-            self._orders[key] = self._ranked(source, method, size)
-        return self._orders[key]
 
     def _ranked(self, source: str, method: str, size: Size) -> Tensor:
         if source == "random":
@@ -179,8 +178,6 @@ class Masked:
 
     def _own(self, control: str, target: str, method: str, size: Size) -> Tensor:
         """(b, P) the ranking of a control that is made from the target's maps."""
-        if control == "bottom":
-            return self._order(target, method, size).flip(1)
         if control == "mean-map":
             mean = self.survey.mean_map(target, method)
             return self._by(mean.expand(len(self.indices), *mean.shape), size)

@@ -170,52 +170,6 @@ class Plan:
             "settings": {k: v if isinstance(v, int | float | str) else str(v) for k, v in member.settings.items()},
         }
 
-    def protocol(self) -> dict[str, Any]:
-        """Switches that move the figures, to be printed under the tables."""
-        return {
-            "explained": "the decision of each member on the unaltered image, resolved once",
-            "ranking": "raw signed relevance, the highest first; bilinear to the target's size, antialiased where it "
-            "shrinks; ties by a random permutation that belongs to the image",
-            "smoothing": f"Gaussian of {self.smooth:g} of the width" if self.smooth else "none",
-            "levels": ", ".join(f"{q:g} %" for q in self.levels),
-            "modes": ", ".join(f"{mode} the top q % of the pixels" for mode in self.modes),
-            "fills": ", ".join(self.fills),
-            "random": "pixels of a random permutation",
-            "controls": ", ".join(self.controls),
-            "input": {m.name: "x".join(map(str, m.classifier.size)) for m in self.family},
-            "images": self.source.described["images"],
-            "regions": self.source.described["regions"],
-            "count": len(self.source.keys),
-            "precision": self.options.precision or "the model's own",
-            "backend": self.options.backend,
-            "seed": self.seed,
-        }
-
-    def manifest(self) -> dict[str, Any]:
-        """All of it, as the run's folder has it."""
-        settings = self.settings()
-        return {
-            "study": "generalise",
-            "settings": settings,
-            "family": {
-                "name": self.family.name,
-                "factors": list(self.family.factors),
-                "members": {m.name: dict(m.factors) for m in self.family},
-            },
-            "models": settings["models"],
-            "methods": [{"name": m.name, "label": m.label, **settled(m)} for m in self.methods],
-            "levels": list(self.levels),
-            "fills": list(self.fills),
-            "modes": list(self.modes),
-            "controls": list(self.controls),
-            "regions": list(self.source.regions),
-            "labels": {m.name: list(m.classifier.labels[:1000]) for m in self.family},
-            "data": {"images": len(self.source.keys), "root": self.root},
-            "protocol": self.protocol(),
-            "versions": settings["versions"],
-            "seed": self.seed,
-        }
-
 
 def plan_of(
     family: Family | Sequence[Member],

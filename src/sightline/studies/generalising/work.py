@@ -60,7 +60,7 @@ def _explain(job: Job) -> None:
         frames = []
         for member in job.plan.family:
             make = partial(_decided, job, explaining, member, unit, images)
-            frames.append(piece(job, unit, member, make))
+            frames.append(piece(job, unit, make, member.name))
             job.advance(len(unit.indices) * explained_passes(job.plan))
         for index, one in zip(unit.indices, images, strict=True):
             if index < _PICTURES and isinstance(one, Image):
@@ -157,10 +157,8 @@ def _mask(job: Job, survey: Survey, rows: dict[str, dict[int, Target]]) -> None:
         masked, frames = Masked(survey, unit.indices, there), []
         for member in plan.family:
             asked = [rows[member.name][i] for i in unit.indices]
-            frames.append(piece(job, unit, member, partial(_answers, plan, masked, member, asked)))
-            job.advance(len(unit.indices) * plan.passes * len(plan.methods))
+            for method in plan.labels:
+                make = partial(masked.rows, member, asked, method)
+                frames.append(piece(job, unit, make, member.name, method))
+                job.advance(len(unit.indices) * plan.passes)
         finish(job, MASK, unit, {"masked": pl.concat(frames)})
-
-
-def _answers(plan: Plan, masked: Masked, member: Member, asked: Sequence[Target]) -> pl.DataFrame:
-    return pl.concat([masked.rows(member, asked, method) for method in plan.labels])
