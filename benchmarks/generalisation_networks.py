@@ -42,9 +42,8 @@ def squeezenet(
     """SqueezeNet 1.1 with one logit: pooled features and a linear layer, no ReLU after it.
 
     Args:
-        kind: `imagenet`, or `scratch`: with a batch norm after each convolution, without which few epochs on few faces
-            teach it little. Folded into the convolutions, as LRP and the masked passes have them, they leave the same
-            layers as those of `imagenet`.
+        kind: `imagenet`, or `scratch`: with a batch norm after each convolution, so that few epochs are enough. Folded
+            into the convolutions, as LRP and the masked passes have them, they leave the layers of `imagenet`.
         seed: Of the initial weights.
         weights: ImageNet weights of the trunk; random ones unless given.
     """
