@@ -6,10 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sightline import registry
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import TargetError
-from sightline.explanation import Explanation
 from sightline.metrics._randomised import Randomiser
 from sightline.metrics._rival import rival
 from sightline.target import Target
@@ -55,23 +53,21 @@ def upper(order: Sequence[str]) -> tuple[str, ...]:
     return tuple(order[: max(1, len(order) // 2)])
 
 
-def turned(altered: Explanation, scores: Tensor) -> Tensor:
-    """Maps (n, h, w) of a classifier with random weights, as if its score had the sign that the learned one has.
+def turned(altered: Tensor, own: Tensor) -> Tensor:
+    """Maps of a classifier with random weights, with the sign in which each is closer to the learned map: <S', S> >= 0.
 
-    Random weights next to the output give a score of either sign, and relevance that starts from a score below 0 is the
-    negative of what it is above: a rule that draws the same picture whatever the upper layers are would get a map and
-    its negative in turn, as if the picture depended on them, and its masks would keep the worst pixels. So maps of
-    methods that start from the score and have its sign are turned where the signs of both scores differ. For an
-    attribute, this is the map of the answer that the random network gives.
+    Random weights next to the output give a score of either sign, and relevance that starts below 0 is the negative of
+    what it is above. A rule that draws the same picture whatever the upper layers are would get a map and its negative
+    in turn, as if the picture depended on them, and its masks would keep the worst pixels. So a map and its negative
+    count as one. Where both have nothing to do with each other this makes them a little more alike than chance, so it
+    can only make it harder to acquit a rule.
 
     Args:
-        altered: n rows.
-        scores: (n,) of the same targets by the learned weights.
+        altered: (n, h, w).
+        own: (n, h, w) by the learned weights, of the same images and targets.
     """
-    if not altered.signed or "gradients" not in registry.find(altered.method).needs:
-        return altered.maps  # it does not start from the score
-    differ = (altered.score < 0) != (scores.to(altered.score.device) < 0)
-    return torch.where(differ.to(altered.maps.device)[:, None, None], -altered.maps, altered.maps)
+    product = (altered.double() * own.to(altered.device).double()).sum((1, 2))
+    return torch.where((product < 0)[:, None, None], -altered, altered)
 
 
 def other_targets(classifier: Classifier | BlackBox, outputs: Tensor, targets: Sequence[Target]) -> list[Target]:

@@ -1,5 +1,6 @@
 """Means over pairs of models and images, with intervals from a bootstrap over both."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,10 +70,15 @@ def means(values: Sequence[Array], pairs: Sequence[tuple[str, str]], how: Bootst
     if not pairs or not values:
         return [Mean(None, None, None, 0, 0, 0) for _ in values]
     n = values[0].shape[1]
-    u = drawn_models(len(names), how.resamples, how.seed)  # (R, M)
-    V = np.concatenate(list(draws(n, how.resamples, how.seed)))  # (R, n) how often an image was drawn
+    u, V = _drawn(len(names), n, how)
     weight = np.where(a == b, u[:, a], u[:, a] * u[:, b])  # (R, P)
     return [_mean(table, weight, V, list(pairs), how.level) for table in values]
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(models: int, images: int, how: Bootstrap) -> tuple[Array, Array]:
+    """How often each model (R, M) and each image (R, n) was drawn: many tables of a study meet the same."""
+    return drawn_models(models, how.resamples, how.seed), np.concatenate(list(draws(images, how.resamples, how.seed)))
 
 
 def _mean(table: Array, weight: Array, V: Array, pairs: list[tuple[str, str]], level: float) -> Mean:

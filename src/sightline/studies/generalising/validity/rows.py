@@ -14,7 +14,7 @@ from sightline.explainers import Explainer
 from sightline.metrics._similarity import pearson, ranks
 from sightline.studies.generalising.similarity import GRID, SHARE, pooled
 from sightline.studies.generalising.validity.altered import other_targets, randomiser, turned, upper
-from sightline.target import Target, scores
+from sightline.target import Target
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def rows(
 
     Modules with parameters are made random from the output down, in the order in which they run: the one next to the
     output (`head`), the upper quarter, half and three quarters of them, and all. The target stays the one that was
-    resolved on the learned weights, and maps are `turned` where the random network's score has the other sign.
+    resolved on the learned weights, and maps of random networks are `turned`.
 
     Args:
         classifier: The member's.
@@ -71,10 +71,10 @@ def rows(
     rivals = _rivals(classifier, outputs, targets)
     if rivals is not None:
         altered.append((SWAP, "", 0.0, _pooled(explain(classifier), pixels, rivals, batch, grid)))
-    score = scores(targets, outputs)
+    learned = torch.as_tensor(np.asarray(maps))
     random = randomiser(classifier, seed, pixels)
     for stage, names in stages(random.order).items():
-        found = _pooled(explain(random.classifier_with(names)), pixels, targets, batch, grid, score)
+        found = _pooled(explain(random.classifier_with(names)), pixels, targets, batch, grid, learned)
         altered.append((CASCADE, stage, random.share(names), found))
     lines = []
     for check, stage, share, stack in altered:
@@ -177,9 +177,9 @@ def _pooled(
     targets: Sequence[Target],
     batch: int,
     grid: int,
-    score: Tensor | None = None,
+    own: Tensor | None = None,
 ) -> Array:
-    """Pooled maps (n, grid, grid), `turned` where scores of learned weights are given.
+    """Pooled maps (n, grid, grid), `turned` where the own maps are given.
 
     NaN for a batch on which a random network has no finite output.
     """
@@ -187,12 +187,12 @@ def _pooled(
     for start in range(0, len(pixels), batch):
         some = slice(start, start + batch)
         try:
-            out = explainer(pixels[some], list(targets[some]))
+            made = explainer(pixels[some], list(targets[some])).maps.cpu()
         except OutOfMemoryError:
             raise
         except ModelError:
             found.append(np.full((len(pixels[some]), grid, grid), np.nan))
         else:
-            maps = out.maps if score is None else turned(out, score[some])
-            found.append(pooled(maps.cpu().numpy(), grid))
+            maps = made if own is None else turned(made, own[some])
+            found.append(pooled(maps.numpy(), grid))
     return np.concatenate(found)

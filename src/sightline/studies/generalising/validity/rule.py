@@ -20,9 +20,8 @@ by two instruments, which have different weak points:
     masks       A(s -> t) - A(altered t -> t): area of the masking curve of t on pixels that the other model chose,
                 minus that on pixels that t's own altered map chose
 
-Random weights next to the output turn the sign of the score on some images, and with it that of the map; maps are
-turned back before they are compared or mask anything (`turned`), or a rule that is blind to the upper layers would seem
-to see them.
+Random weights next to the output turn the sign of the score, and with it that of the map; so maps of random networks
+count up to their sign (`turned`), or a rule that is blind to the upper layers would seem to see them.
 
 Neither is enough. Making the upper layers random keeps the lower features and the scale of activations in place, so an
 honest map may stay alike, and noise alone makes maps unlike (Binder et al. 2023, arXiv 2211.12486): likeness of maps
