@@ -25,7 +25,7 @@ _OF_VIEW: dict[str, Callable[[Figures, View], "polars.DataFrame"]] = {
 }
 _WHOLE: dict[str, Callable[[Figures], "polars.DataFrame"]] = {
     "similarity": lambda f: f.similarity_pairs,
-    "validity": lambda f: f.validity,
+    "validity": lambda f: f.trust,
     "parts": lambda f: f.parts,
     "decisions": lambda f: f.study.decisions(),
 }

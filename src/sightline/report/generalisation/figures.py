@@ -179,7 +179,7 @@ class Figures:
         return f"{self.factors[0]}: {self.study.factors[member][self.factors[0]]}"
 
     @cached_property
-    def validity(self) -> "polars.DataFrame":
+    def trust(self) -> "polars.DataFrame":
         """See `validity.table`."""
         return validity.table(self.study)
 

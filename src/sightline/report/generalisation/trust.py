@@ -27,7 +27,7 @@ _LEAD = (
 
 def of_trust(figures: Figures) -> Section | None:
     """Bars a method, and what the verdicts rest on; None where maps were compared with nothing."""
-    table = figures.validity
+    table = figures.trust
     if not len(table):
         return None
     found = figures.findings
