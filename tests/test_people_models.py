@@ -309,3 +309,35 @@ def test_extras_have_known_answers():
     assert [t.kind for t in found] == ["practice"] * 2 + ["catch"] * 4 + ["trial"] * 3
     assert all(t.option_1 == t.target for t in found if t.kind == "catch")
     assert all(set(t.names) <= set(NAMES[3:]) for t in found[:2])  # practice shows what no trial is about
+
+
+# Maps of a generalisation study.
+
+
+def test_maps_are_read_from_a_run_by_the_names_of_images(tmp_path):
+    """A real run of two small networks on three images; it numbers images in an order of its own."""
+    pixels, labels = images(3), torch.tensor([0, 1, 2])
+    family = sl.studies.Family(
+        members=[
+            sl.studies.Member(name=name, classifier=sl.Classifier(seeded(ConvNet, seed=seed), size=16))
+            for name, seed in (("a", 0), ("b", 1))
+        ]
+    )
+    run = sl.studies.generalise(
+        family,
+        (pixels, labels),
+        out=tmp_path / "run",
+        methods=(("input-x-gradient", {}),),
+        levels=(10, 50),
+        controls=("random",),
+        validity=0,
+        parts=False,
+        progress=False,
+    )
+    names = [f"image {i}" for i in (2, 0, 1)]
+    found = people.run_maps(run, names)
+    for member in family:
+        expected = people.relevance(member.classifier, pixels, method="input-x-gradient")[[2, 0, 1]]
+        np.testing.assert_allclose(found[member.name], expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="no image 'image 7'"):
+        people.run_maps(run, ["image 7"])

@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "audit",
     "generalise",
+    "triads",
     "report",
     "serve",
 )

@@ -14,6 +14,7 @@ __all__ = [
     "benchmark",
     "confusion",
     "generalise",
+    "people",
     "read_family",
 ]
 
@@ -32,6 +33,7 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
+    from sightline.studies import people
     from sightline.studies.auditing import Audit, audit
     from sightline.studies.benchmarking import Benchmark, benchmark
     from sightline.studies.confusions import Confusion, confusion
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "people":
+        return importlib.import_module("sightline.studies.people")
     if name not in _HOME:
         raise AttributeError(f"module 'sightline.studies' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

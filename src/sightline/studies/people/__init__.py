@@ -26,6 +26,7 @@ from sightline.studies.people.models import (
 from sightline.studies.people.page import Look, triads_page
 from sightline.studies.people.participants import attentive, participants, preference
 from sightline.studies.people.ratings import read_ratings
+from sightline.studies.people.scoring import Scored, score_ratings, score_triads
 from sightline.studies.people.similarity import (
     SimilarityMatrix,
     of_embeddings,
@@ -41,6 +42,7 @@ __all__ = [
     "Ceiling",
     "Look",
     "People",
+    "Scored",
     "SimilarityMatrix",
     "Stimuli",
     "Triad",
@@ -73,6 +75,8 @@ __all__ = [
     "run_maps",
     "runner_up",
     "runner_up_triads",
+    "score_ratings",
+    "score_triads",
     "stimuli",
     "triads_page",
     "with_extras",

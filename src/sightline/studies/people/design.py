@@ -121,15 +121,13 @@ def contrasted_triads(
     for t, target in enumerate(x.images):
         fits = [i for i, o in enumerate(x.images) if i != t and (target not in who or who.get(o) != who[target])]
         u, v = x.values[t, fits], y.values[t, fits]
-        for a in range(len(fits)):
-            for b in range(len(fits)):
-                gain = min(u[a] - u[b], v[b] - v[a])
-                if gain > 0:
-                    found.append((u[a] - u[b] + v[b] - v[a], target, x.images[fits[a]], x.images[fits[b]]))
+        du, dv = u[:, None] - u, v - v[:, None]  # how much more the first prefers i to j, and the second j to i
+        for i, j in np.argwhere((du > 0) & (dv > 0)).tolist():
+            found.append((float(du[i, j] + dv[i, j]), target, x.images[fits[i]], x.images[fits[j]]))
     found.sort(key=lambda one: (-one[0], *one[1:]))
     by_target: dict[str, list[Triad]] = {}
-    for _, target, a, b in found:
-        triad = Triad(target=target, option_1=a, option_2=b, source_1=names[0], source_2=names[1])
+    for _, target, one, other in found:
+        triad = Triad(target=target, option_1=one, option_2=other, source_1=names[0], source_2=names[1])
         by_target.setdefault(target, []).append(triad)
     chosen: list[Triad] = []
     for turn in range(max((len(of) for of in by_target.values()), default=0)):
