@@ -65,11 +65,13 @@ def agreement(
     G, drawn = found.index()[:m], found.drawn(resamples, seed, sources=m)
     u, (i, j) = drawn_models(m, resamples, seed), np.triu_indices(m, 1)
     both_ways, both_drawn = (G + G.T) / 2, ((drawn + drawn.transpose(0, 2, 1)) / 2)[:, i, j]
+    has = np.flatnonzero((~np.isnan(both_ways) & ~np.eye(m, dtype=bool)).any(1))  # a model without an index has no pair
     lines: list[tuple[Any, ...]] = []
     for measure in (*MEASURES, *(f"{name}_raw" for name in MEASURES)):
         kept = alike(rows, measure, c.targets, c.images)
         S = kept.mean()
-        test = mantel(S, both_ways, permutations=permutations, seed=seed, alternative="two-sided")
+        some = (values[np.ix_(has, has)] for values in (S, both_ways))
+        test = mantel(*some, permutations=permutations, seed=seed, alternative="two-sided")
         there = ~np.isnan(S[i, j]) & ~np.isnan(both_ways[i, j])
         low, high, models = None, None, len(set(i[there]) | set(j[there]))
         if test.rho is not None:

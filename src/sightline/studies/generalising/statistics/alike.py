@@ -93,11 +93,15 @@ def alike(rows: pl.DataFrame, column: str, names: Sequence[str], images: Sequenc
     if missing := sorted(wanted - set(rows.columns)):
         raise InputError(f"rows of similarity have no column {', '.join(missing)}")
     names, images = sorted(names), sorted(images)
-    place, where = {m: i for i, m in enumerate(names)}, {n: i for i, n in enumerate(images)}
     values = np.full((len(images), len(names), len(names)), np.nan)
-    for a, b, n, v in rows.select("model_a", "model_b", "image_index", column).iter_rows():
-        if a in place and b in place and n in where and v is not None:
-            values[where[n], place[a], place[b]] = values[where[n], place[b], place[a]] = v
+    model, image = {m: i for i, m in enumerate(names)}, {n: i for i, n in enumerate(images)}
+    found = rows.select(
+        *(pl.col(c).replace_strict(model, default=None, return_dtype=pl.Int64) for c in ("model_a", "model_b")),
+        pl.col("image_index").replace_strict(image, default=None, return_dtype=pl.Int64),
+        pl.col(column).cast(pl.Float64),
+    ).drop_nulls()
+    a, b, n, v = (found[c].to_numpy() for c in found.columns)
+    values[n, a, b] = values[n, b, a] = v
     return Alike(tuple(names), values, tuple(images))
 
 
