@@ -6,7 +6,7 @@ from typing import Any
 from sightline.studies.generalising import statistics
 from sightline.studies.generalising.statistics import Curves
 from sightline.studies.generalising.statistics._drawn import NOTHING
-from sightline.studies.generalising.validity.wording import Sentence, interval, joined, models_by, number, over, p_value
+from sightline.studies.generalising.validity.wording import Sentence, interval, joined, models_by, number, p_value
 
 ALPHA = 0.05
 NEARLY, HALF = 0.8, 0.5
@@ -26,7 +26,7 @@ def carries(curves: Curves, factors: tuple[str, ...]) -> Iterator[Sentence]:
                 yield Sentence("carries", text, {"factor": factor})
             continue
         figures = {"factor": factor, **{k: row[k] for k in ("g", "low", "high", "pairs", "undefined", "models")}}
-        where, whom = over(factor), models_by(factor)
+        whom = models_by(factor)
         if row["g"] is None or row["low"] is None:
             why = row["note"] or "there is no interval"
             yield Sentence("carries", f"Whether relevance carries over between {whom} cannot be told: {why}.", figures)
@@ -35,8 +35,8 @@ def carries(curves: Curves, factors: tuple[str, ...]) -> Iterator[Sentence]:
         note = f"; {row['note']}" if row["note"] else ""
         basis = f"{row['pairs']} ordered pairs of {row['models']} models{note}"
         text = (
-            f"Relevance {_how_much(row['low'], row['high'])} {where}: of what a model's own pixels are worth above "
-            f"random ones, those of another are worth {share} between {whom} ({basis})."
+            f"Relevance {_how_much(row['low'], row['high'])} between {whom}: another's pixels are worth {share} of "
+            f"what a model's own are worth above random ones ({basis})."
         )
         yield Sentence("carries", text, figures)
 

@@ -33,12 +33,15 @@ def said(finding: Finding) -> str:
     if finding.ruling is None:
         if finding.stable.low is None:
             return f"Whether maps stay alike {where} cannot be told: {finding.stable.note or 'there is no interval'}."
-        return (
-            f"Maps do not stay alike {where}: they are no more so than maps of different images (difference "
-            f"{mean(finding.stable)})."
-        )
+        start = f"Maps do not stay alike {where}" if _apart(finding) else f"That maps stay alike {where} cannot be told"
+        return f"{start}: beyond those of different images they are so by {mean(finding.stable)} in rank correlation."
     text = "; ".join(_figures(finding, finding.ruling))
     return _OPENINGS[finding.ruling.verdict].format(over=where, figures=text, Figures=text[:1].upper() + text[1:])
+
+
+def _apart(finding: Finding) -> bool:
+    """Whether maps are as unlike as those of different images, and not merely unknown to be more alike."""
+    return finding.stable.high is not None and finding.stable.high < MAPS_MARGIN
 
 
 def figures(finding: Finding) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def figures(finding: Finding) -> dict[str, Any]:
         "method": finding.method,
         "factor": finding.factor,
         "within": None if finding.within is None else "=".join(finding.within),
-        "verdict": ruling.verdict if ruling else "not alike" if finding.stable.low is not None else "unknown",
+        "verdict": ruling.verdict if ruling else "not alike" if _apart(finding) else "unknown",
         "alike": asdict(finding.alike),
         "beyond_other_images": asdict(finding.stable),
         "maps": {q: {k: asdict(d) for k, d in kept.items()} for q, kept in finding.maps.items()},
