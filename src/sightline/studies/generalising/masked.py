@@ -103,19 +103,27 @@ class Masked:
         x, other = (
             member.classifier.normalise(v.to(device), order=False) for v in (self.pixels(size), self.fill(fill, size))
         )
-        step, keep = step.to(device), torch.tensor([mode == "keep" for mode in self.plan.modes], device=device)
+        steps, keep = step.reshape(S * b, -1).to(device), torch.tensor([m == "keep" for m in self.plan.modes])
+        room = torch.empty(0, *x.shape[1:], device=device, dtype=x.dtype)  # used again: fresh memory costs half a mask
 
         def make(index: Tensor) -> Tensor:
-            index = index.to(device)
-            q, mode, image, source = index % Q, index // Q % M, index // (Q * M) % b, index // (Q * M * b)
-            seen = (step[source, image] <= q[:, None]) == keep[mode][:, None]  # (m, P)
-            return torch.where(seen.view(-1, 1, *size), x[image], other if len(other) == 1 else other[image])
+            nonlocal room
+            q, mode, source, image = index % Q, index // Q % M, index // (Q * M) % S, index // (Q * M * S)
+            taken = steps.index_select(0, (source * b + image).to(device)) <= q[:, None].to(device, torch.uint8)
+            seen = taken if bool(keep.all()) else taken == keep[mode][:, None].to(device)  # (m, P)
+            room = room if len(room) >= len(index) else room.new_empty(len(index), *x.shape[1:])
+            start = 0
+            for i, count in zip(*(v.tolist() for v in image.unique_consecutive(return_counts=True)), strict=True):
+                part, under = slice(start, start + count), other[i if len(other) > 1 else 0]
+                torch.where(seen[part].view(-1, 1, *size), x[i], under, out=room[part])
+                start += count
+            return room[: len(index)]
 
         def read(index: Tensor, outputs: Tensor) -> Tensor:
-            return targets.read(member, [rows[i] for i in (index // (Q * M) % b).tolist()], outputs).cpu()
+            return targets.read(member, [rows[i] for i in (index // (Q * M * S)).tolist()], outputs).cpu()
 
-        found = self.survey.asking(member).ask(S * b * M * Q, make, read, space="normalised")
-        return found.reshape(S, b, M, Q, 2)
+        found = self.survey.asking(member).ask(b * S * M * Q, make, read, space="normalised")
+        return found.reshape(b, S, M, Q, 2).transpose(0, 1)
 
     def _frame(self, target: str, method: str, fill: str, found: Tensor) -> pl.DataFrame:
         """Rows from answers (S, b, M, Q, 2)."""
