@@ -17,7 +17,7 @@ from sightline.studies.generalising import similarity, tables
 from sightline.studies.generalising.maps import Kept
 from sightline.studies.generalising.masks import CONTROLS
 
-METHODS = ("lrp(composite=epsilon-plus)", "lrp(composite=epsilon)")
+METHODS = ("lrp (composite=epsilon-plus)", "lrp (composite=epsilon)")
 LEVELS = (1, 5, 20, 50, 75)
 REGIONS = {"eyes": 0.08, "mouth": 0.06, "background": 0.5}
 VARIANTS = ("own", "other-class", "randomised")

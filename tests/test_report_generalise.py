@@ -72,7 +72,7 @@ def test_the_sentences_stand_first_and_the_index_by_what_differs_beside_them(rep
     said = report.figures.sentences
     assert said
     for one in said:
-        assert " ".join(one.text.split()) in text
+        assert one.text.removeprefix(f"{one.figures.get('method')}: ") in text
     bars = first(parts["What was found"], "bars")
     frame = report.figures.groups(report.figures.main)
     assert [line.value for line in bars.lines] == frame["g"].to_list()

@@ -70,11 +70,12 @@ def work(plan: Plan, out: Path, *, overwrite: bool) -> bool:
         f"{len(plan.family)} models x {len(plan.source.keys):,} images, {', '.join(plan.labels)}; "
         f"{len(plan.controls)} controls, {len(plan.levels)} levels -> {out}",
         markup=False,
+        soft_wrap=True,
     )
     for failure in (getattr(plan.records, "failures", None) or [])[:_SHOWN]:
         note.print(f"{failure.path}: {failure.reason}", markup=False, style="yellow")
     try:
-        run_plan(plan, out, overwrite=overwrite, announce=lambda line: note.print(line, markup=False))
+        run_plan(plan, out, overwrite=overwrite, announce=lambda line: note.print(line, markup=False, soft_wrap=True))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"what is finished is in {out}; the same command goes on") from stop
     with note.status("computing intervals"):

@@ -4,20 +4,23 @@ from typing import Literal
 
 from sightline.report.generalisation import groups
 from sightline.report.generalisation.figures import Figures, View
+from sightline.report.generalisation.trust import VERDICTS
 from sightline.report.page import Block, Callout, Choice, Fold, Section
 from sightline.studies.generalising.validity import Sentence
 
+RULE = "Can the rule be trusted, or does it make maps alike?"
 _ASKED = {
     "Can the models do it at all?": ("chance",),
     "Does relevance carry over?": ("carries",),
+    RULE: ("validity",),
     "Between which models, and what matters?": ("factor",),
     "Both ways alike?": ("asymmetry",),
     "Is it more than what needs no model?": ("control",),
-    "Can the rule be trusted, or does it make maps alike?": ("validity", "swap", "rules"),
-    "Are the maps alike?": ("alike",),
+    "Are the maps alike?": ("alike", "swap", "rules"),
 }
 """Questions with the kinds of sentences that answer them."""
-_MOST = 6
+_MOST = 8
+_NONE = "Maps are no more alike than maps of different images: there is nothing to explain."
 
 
 def of_findings(figures: Figures) -> Section:
@@ -57,18 +60,40 @@ def _answers(said: list[Sentence]) -> list[Block]:
 
 
 def _answer(question: str, said: list[Sentence]) -> list[Block]:
+    if question == RULE:
+        return _verdicts(said)
     first, *rest = said
     shown, hidden = rest[: _MOST - 1], rest[_MOST - 1 :]
-    callout = Callout(title=question, text=first.text, items=[one.text for one in shown], tone=_tone(said))
-    if not hidden:
-        return [callout]
-    more = Callout(text="Further:", items=[one.text for one in hidden])
-    return [callout, Fold(title=f"{len(hidden)} more on this", blocks=[more])]
+    tone: Literal["finding", "note"] = "finding" if first.kind == "carries" else "note"
+    callout = Callout(title=question, text=_text(first), items=[_text(one) for one in shown], tone=tone)
+    return [callout, *_folded(f"{len(hidden)} more on this", hidden)]
 
 
-def _tone(said: list[Sentence]) -> Literal["finding", "note", "warning"]:
-    """A warning where a verdict says that maps do not show models."""
-    verdicts = {one.figures.get("verdict") for one in said}
-    if verdicts & {"rule", "features", "split"}:
-        return "warning"
-    return "finding" if said[0].kind == "carries" or "models" in verdicts else "note"
+def _verdicts(said: list[Sentence]) -> list[Block]:
+    """The verdicts in short, over each factor; the sentences with all figures behind them."""
+    verdicts = [str(one.figures.get("verdict", "unknown")) for one in said]
+    lines = [
+        f"Over {_factor(one)}: {VERDICTS.get(verdict, _NONE)}" for one, verdict in zip(said, verdicts, strict=True)
+    ]
+    tone: Literal["finding", "note", "warning"] = "warning" if set(verdicts) & {"rule", "features", "split"} else "note"
+    if set(verdicts) == {"models"}:
+        tone = "finding"
+    callout = Callout(title=RULE, text=lines[0], items=lines[1:_MOST], tone=tone)
+    return [callout, *_folded("These verdicts with their figures", said)]
+
+
+def _factor(one: Sentence) -> str:
+    factor, within = one.figures.get("factor") or "no factor", one.figures.get("within")
+    return f"{factor} (where {within})" if within else str(factor)
+
+
+def _folded(title: str, said: list[Sentence]) -> list[Block]:
+    if not said:
+        return []
+    first, *rest = said
+    return [Fold(title=title, blocks=[Callout(text=_text(first), items=[_text(one) for one in rest])])]
+
+
+def _text(one: Sentence) -> str:
+    """A sentence without the method in front, which the part it stands in tells."""
+    return one.text.removeprefix(f"{one.figures.get('method')}: ")
