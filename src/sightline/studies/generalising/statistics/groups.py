@@ -42,7 +42,9 @@ def groups(
     The interval is over images *and* models: each resample draws images, and models with weights u, and its value is
     sum u_s u_t G(s -> t) / sum u_s u_t (Owen 2007, arXiv 0712.1111: rows and columns are resampled independently of
     the images; a pair counts by both of its models). m - 1 of m models are drawn, so that few models are not taken for
-    certain; with few of them an interval is rough all the same, and the note says so.
+    certain; with few of them an interval is rough all the same, and the note says so. In simulated families of 4, 6 and
+    12 models, 30 images, and normal effects of sources, targets and pairs, intervals of 95 % held the truth 94 to 99
+    times of 100 (100 families each): they are rather too wide than too narrow.
 
     Args:
         curves: Of one method, fill, mode and measure.
