@@ -16,7 +16,8 @@ _ASKED = {
     "Between which models, and what matters?": ("factor",),
     "Both ways alike?": ("asymmetry",),
     "Is it more than what needs no model?": ("control",),
-    "Are the maps alike?": ("alike", "swap", "rules"),
+    "Are the maps alike?": ("alike", "swap"),
+    "Does the rule hang on what was learned?": ("rules",),
 }
 """Questions with the kinds of sentences that answer them."""
 _MOST = 8

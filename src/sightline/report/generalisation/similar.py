@@ -11,6 +11,7 @@ from sightline.report.generalisation.figures import Figures, View
 from sightline.report.page import Block, Choice, Fold, Section, Table
 
 FIRST = "spearman"
+_NAMES = {"nothing": "no factor"}
 _LEAD = (
     "Maps of two models of the same image, after each model's mean map over all images is taken off: without that, the "
     "layout that all images share is alike by itself. Similar maps are no proof that pixels carry over, so both are "
@@ -64,7 +65,7 @@ def _against(figures: Figures, view: View) -> list[Block]:
         if words.known(r["value"]) and all(words.known(g) for g in both):
             g = sum(both) / 2  # type: ignore[arg-type]
             said = f"{r['a']} and {r['b']}: similarity {r['value']:.2f}, G {g:.2f}"
-            groups.setdefault(words.differing(r["differs"]), []).append((r["value"], g, said))
+            groups.setdefault(_NAMES.get(r["differs"], r["differs"]), []).append((r["value"], g, said))
     if not groups:
         return []
     points = [point for some in groups.values() for point in some]
@@ -78,7 +79,7 @@ def _against(figures: Figures, view: View) -> list[Block]:
     found = f"rho = {words.told(first, 'rho')}, {words.probability(first['p'])} (Mantel, {first['pairs']} pairs)"
     text = f"Over pairs of models, Spearman's {found}." if words.known(first["rho"]) else f"{first['note']}."
     chart = Chart(
-        title="Do models with similar maps serve each other?",
+        title="Do models with similar maps serve each other? Colours: what they differ in",
         alt=f"A cloud of {len(points)} pairs of models: G over similarity. {text}",
         form="cloud",
         x=Axis(label="Spearman's correlation of the maps (mean map taken off)", low=xs[0], high=xs[1]),
