@@ -139,8 +139,9 @@ def peak(options: argparse.Namespace) -> dict[str, Any]:
     """The peak of one run over images on disk, with one level and one control."""
     with tempfile.TemporaryDirectory() as folder:
         records = []
-        for i, one in enumerate(faces.sample(options.images[0], seed=0, size=options.size).pixels):
+        for i in range(options.images[0]):  # one at a time: drawing must not be what peaks
             path = Path(folder) / f"{i:05d}.png"
+            one = faces.sample(1, seed=i, size=options.size).pixels[0]
             write_png(path, (one * 255).round().byte().permute(1, 2, 0).numpy())
             records.append(Record(path=path, label=i % 2))
         asked = plan(options.models, records, options.size, levels=(20,), controls=("random",), batch=8)

@@ -22,7 +22,7 @@ from sightline.studies.generalising.plan import Plan
 from sightline.studies.generalising.source import Image
 
 _TRIED = 2  # images that are read and explained
-_CHUNKS = 2  # of masked images that are asked after a first one, which converts and warms up
+_CHUNKS = 1  # of masked images, asked twice: the first time converts and warms up
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Cost:
 
 
 def estimate(plan: Plan, run: Run | None = None) -> Cost:
-    """Cost of what is left, from a rehearsal of every member: two images are explained, and a few chunks are asked.
+    """Cost of what is left, from a rehearsal of every member: two images are explained, and a chunk is asked.
 
     Args:
         plan: What is asked.
