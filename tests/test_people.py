@@ -289,6 +289,17 @@ def test_whose_options_people_choose():
     assert people.preference(turned, resamples=100).equals(people.preference(table, resamples=100))
 
 
+def test_an_option_may_be_proposed_by_either_source_in_different_triads():
+    a, b = similarity(0, name="a"), similarity(1, name="b")
+    triads = people.contrasted_triads([a], [b], names=("a", "b"), trials=200)
+    proposed = {(t.target, t.option_1) for t in triads} & {(t.target, t.option_2) for t in triads}
+    assert proposed
+    table = judged(b, triads, 3, beta=4)
+    row = people.preference(table, resamples=50).row(0, named=True)
+    assert row["share"] == pytest.approx((table["choice"] == 2).mean())
+    assert row["boot_low"] <= row["share"] <= row["boot_high"]
+
+
 # Matrices.
 
 
@@ -342,6 +353,15 @@ def test_the_truth_agrees_up_to_the_ceiling_and_a_random_model_does_not():
     assert good["low"] > 0.5
     assert other["person"] < good["lower"] - 0.3
     assert other["low"] < 0.25
+
+
+def test_random_matrices_are_not_said_to_agree():
+    found = people.people_of_ratings(_ratings(similarity(0), 8, 1.5))
+    table = people.agreement(found, [similarity(s) for s in range(100, 140)], permutations=199, resamples=100)
+    told = table.filter((pl.col("person_low") > 0) | (pl.col("person_high") < 0))
+    assert len(told) <= 5  # of 40
+    assert (table["p"] < 0.05).sum() <= 6
+    assert table["p_holm"].min() > 0.05
 
 
 def test_scales_of_people_do_not_matter_and_raw_ratings_are_kept_where_asked():

@@ -93,8 +93,8 @@ def _ceiling_marks(found: Scored) -> list[tuple[float, str]]:
     top = found.ceiling
     if top is None:
         return []
-    marks = [(top.upper, f"ceiling, upper end {percent(top.upper)}")]
-    return marks if top.lower is None else [(top.lower, f"ceiling, lower end {percent(top.lower)}"), *marks]
+    marks = [(round(top.upper, 3), "ceiling, upper end")]
+    return marks if top.lower is None else [(round(top.lower, 3), "ceiling, lower end"), *marks]
 
 
 def _counts(row: Mapping[str, Any]) -> str:
@@ -165,7 +165,12 @@ def _matrices(found: Scored) -> Block:
     ]
     low = min([0.0, *(v for row in rows for v in (row["person"], row["person_low"]) if v is not None)])
     axis = Axis(label="Spearman's correlation", low=min(low, -0.1), high=1)
-    note = "Whiskers: bootstrap over participants."
+    note = "Whiskers: bootstrap over participants and images."
+    if found.source == "triads":
+        note += (
+            " Everyone met the same rivals, and the shares hold these too: the ceiling is then higher than any matrix "
+            "of similarities can reach. Choices, above, are the fairer comparison."
+        )
     return Bars(title="Agreement of matrices", axis=axis, lines=lines, marks=[(0.0, "none"), *ends], note=note)
 
 

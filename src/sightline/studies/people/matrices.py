@@ -130,9 +130,9 @@ def agreement(
 ) -> pl.DataFrame:
     """Rank correlation of each model's matrix with people's, with the noise ceiling.
 
-    rho is Spearman's correlation over pairs with the group's matrix; its interval resamples participants and images
-    (pairs of an image with its own copy are left out), its p is the Mantel test over images (`p_holm`: corrected for
-    all models). `person` is the mean over participants of the correlation with each one's own matrix. It is `person`
+    rho is Spearman's correlation over pairs with the group's matrix; its p is the Mantel test over images (`p_holm`:
+    corrected for all models). `person` is the mean over participants of the correlation with each one's own matrix.
+    Intervals resample participants and images (pairs of an image with its own copy are left out). It is `person`
     that can be held against the ceiling, after Nili et al. (2014), PLoS Computational Biology 10, e1003553: `upper` is
     the mean correlation of participants with the group, `lower` with the group of the others.
 
@@ -153,8 +153,9 @@ def agreement(
     """
     i, j = np.triu_indices(len(people.images), 1)
     models = np.stack([symmetric(s.to(people.images).values)[i, j] for s in similarities])  # (S, M)
-    drawn = np.concatenate(list(_resampled(people, models, resamples, seed)))  # (r, S)
-    low, high = ends(drawn, level)
+    drawn = np.concatenate(list(_resampled(people, models, resamples, seed)))  # (r, 2, S)
+    low, high = ends(drawn[:, 0], level)
+    person_low, person_high = ends(drawn[:, 1], level)
     own = np.stack([_over(people.each(), model) for model in models])  # (S, P)
     lower, upper = ceilings(people)
     lines = []
@@ -164,7 +165,7 @@ def agreement(
             people.similarity().values, _square(models[s], len(people.images)), permutations=permutations, seed=seed
         )
         few = test.rho is None
-        person, person_low, person_high = _mean(own[s], resamples, level, seed)
+        there = own[s][~np.isnan(own[s])]
         lines.append(
             {
                 "model": similarity.name,
@@ -173,9 +174,9 @@ def agreement(
                 "low": None if few else none(float(low[s])),
                 "high": None if few else none(float(high[s])),
                 "p": test.p,
-                "person": person,
-                "person_low": person_low,
-                "person_high": person_high,
+                "person": float(there.mean()) if len(there) else None,
+                "person_low": none(float(person_low[s])) if len(there) else None,
+                "person_high": none(float(person_high[s])) if len(there) else None,
                 "lower": lower,
                 "upper": upper,
                 "participants": len(people.participants),
@@ -213,23 +214,13 @@ def ceilings(people: People) -> tuple[float | None, float | None]:
 def _over(rows: Array, other: Array) -> Array:
     """Spearman's correlation of rows (P, M) with one (M,), each over the pairs that both have; NaN for too few."""
     found = np.full(len(rows), np.nan)
+    if other.size >= _LEAST and not np.isnan(other).any() and not np.isnan(rows).any():
+        return rows_rho(rows, other[None])
     for p, row in enumerate(rows):
         both = ~np.isnan(row) & ~np.isnan(other)
         if both.sum() >= _LEAST:
             found[p] = rows_rho(row[None, both], other[None, both])[0]
     return found
-
-
-def _mean(values: Array, resamples: int, level: float, seed: int) -> tuple[float | None, float | None, float | None]:
-    """Mean over participants with its bootstrap interval."""
-    there = values[~np.isnan(values)]
-    if not len(there):
-        return None, None, None
-    if len(there) < 2:
-        return float(there[0]), None, None
-    drawn = np.concatenate([w @ there / len(there) for w in draws(len(there), resamples, seed)])
-    low, high = ends(drawn[:, None], level)
-    return float(there.mean()), float(low[0]), float(high[0])
 
 
 def _square(values: Array, n: int) -> Array:
@@ -240,20 +231,26 @@ def _square(values: Array, n: int) -> Array:
 
 
 def _resampled(people: People, models: Array, resamples: int, seed: int) -> Iterator[Array]:
-    """rho (r, S) of resamples of participants and images; NaN where one leaves nothing to compare."""
+    """(r, 2, S) of resamples of participants and images: rho with the group, and the mean rho with each person.
+
+    Images are resampled for both: people who all judge the same images agree on what these happen to show.
+    """
     n, generator = len(people.images), np.random.default_rng(seed + 1)
-    squares = [_square(model, n) for model in models]
     i, j = np.triu_indices(n, 1)
+    place = np.zeros((n, n), dtype=np.int64)  # where a pair stands among the pairs
+    place[i, j] = place[j, i] = np.arange(len(i))
+    each = people.each()
     for weights in draws(len(people.participants), resamples, seed):
-        found = np.full((len(weights), len(models)), np.nan)
+        found = np.full((len(weights), 2, len(models)), np.nan)
         for r, w in enumerate(weights):
             at = generator.integers(n, size=n)
-            a, b = at[i], at[j]
-            apart = a != b
-            x = _square(people.group(w), n)[a, b][apart]
-            for s, square in enumerate(squares):
-                y = square[a, b][apart]
-                both = ~np.isnan(x) & ~np.isnan(y)
-                if both.sum() >= _LEAST:
-                    found[r, s] = rows_rho(x[None, both], y[None, both])[0]
+            pairs = place[at[i], at[j]][at[i] != at[j]]
+            drawn, own = np.flatnonzero(w), models[:, pairs]
+            found[r, 0] = _over(own, people.group(w)[pairs])
+            rows = each[np.ix_(drawn, pairs)]
+            for s, model in enumerate(own):
+                rho = _over(rows, model)
+                there = ~np.isnan(rho)
+                if there.any():
+                    found[r, 1, s] = np.average(rho[there], weights=w[drawn][there])
         yield found

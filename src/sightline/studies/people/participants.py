@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from sightline.errors import InputError
-from sightline.studies.people.choices import RESAMPLES, _limits, _weigh, votes
+from sightline.studies.people.choices import RESAMPLES, Array, Votes, _limits, _weigh, votes
 from sightline.studies.statistics import LEVEL, wilson
 from sightline.studies.statistics.intervals import divide
 
@@ -89,8 +89,7 @@ def preference(
     for (a, b), part in told.group_by("a", "b", maintain_order=True):
         found = votes(part)
         n, k = len(part), int((part["choice"] == 2).sum())
-        of_b = _of_second(part, found.questions)
-        right = np.where(of_b[None] > 0, found.second, found.first)
+        right = _of_second(part, found)
         drawn = np.concatenate(
             [divide(_weigh(w, v, right), _weigh(w, v, found.count)) for w, v in found.weights(resamples, seed)]
         )
@@ -102,15 +101,13 @@ def preference(
     return pl.DataFrame(lines, schema=dict(zip(names, kinds, strict=True)), orient="row").sort("a", "b")
 
 
-def _of_second(
-    part: pl.DataFrame, questions: tuple[tuple[str, str, str], ...]
-) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Whether the second option of each question (T,), in alphabetical order, is what b proposed."""
-    proposed = {(t, o) for t, o in part.select("target", "option_2").iter_rows()}
-    found = np.array([1.0 if (t, high) in proposed else 0.0 for t, _, high in questions])
-    both = [q for q in questions if (q[0], q[1]) in proposed and (q[0], q[2]) in proposed]
-    if both:
-        raise InputError(
-            f"of target {both[0][0]!r} an option is proposed by one source in one line, by the other in another"
-        )
-    return found
+def _of_second(part: pl.DataFrame, found: Votes) -> Array:
+    """(P, T) how often each participant chose what b proposed; an option may be b's in one triad, a's in another."""
+    people = {name: p for p, name in enumerate(found.participants)}
+    place = {question: t for t, question in enumerate(found.questions)}
+    right: Array = np.zeros(found.first.shape)
+    columns = ("participant", "target", "option_1", "option_2", "choice")
+    for person, target, first, second, choice in part.select(columns).iter_rows():
+        low, high = sorted((first, second))
+        right[people[person], place[target, low, high]] += choice == 2
+    return right
