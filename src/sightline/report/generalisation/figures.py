@@ -82,9 +82,8 @@ class Figures:
     def curves(self, view: View) -> "Curves":
         """See `Generalisation.curves`."""
         ask: Any = self.study.curves
-        return self._get(
-            "curves", view, lambda _: ask(view.method, fill=view.fill, mode=view.mode, measure=view.measure)
-        )  # type: ignore[no-any-return]
+        found: Curves = self._get("curves", view, lambda v: ask(v.method, fill=v.fill, mode=v.mode, measure=v.measure))
+        return found
 
     def index(self, view: View) -> "polars.DataFrame":
         """See `statistics.index`."""
