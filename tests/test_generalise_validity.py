@@ -260,3 +260,12 @@ def test_a_random_network_without_finite_outputs_leaves_its_stage_without_values
     )
     for row in found:
         assert (row["spearman"] is None) == (row["check"] == "cascade"), row
+
+
+def test_images_are_taken_evenly_from_all_of_them():
+    from sightline.studies.generalising.extras import spread
+
+    assert spread(range(100), 5) == [0, 20, 40, 60, 80]
+    assert spread([3, 5, 8], 32) == [3, 5, 8]
+    assert spread(range(7), 3) == [0, 2, 4]
+    assert spread(range(7), 0) == []

@@ -73,9 +73,9 @@ def parts(job: Job, survey: "Survey") -> None:
 
 
 def validate(job: Job, survey: "Survey", rows: "dict[str, dict[int, Target]]") -> None:
-    """What changing the question, or the weights, does to the maps: the first images, all of them in one block."""
+    """What changing the question, or the weights, does to the maps: some of the images, all of them in one block."""
     plan = job.plan
-    some = survey.indices[: plan.validity]
+    some = spread(survey.indices, plan.validity)
     if not some:
         return
     for unit, images in blocks(job, VALIDATE, some, batch=len(some)):
@@ -86,6 +86,13 @@ def validate(job: Job, survey: "Survey", rows: "dict[str, dict[int, Target]]") -
             frames.append(piece(job, unit, make, member.name))
             job.advance(len(unit.indices) * checked_passes(plan))
         finish(job, VALIDATE, unit, {"validity": pl.concat(frames, how="diagonal_relaxed")})
+
+
+def spread(indices: Sequence[int], count: int) -> list[int]:
+    """So many of them, evenly apart: images are in the order of their paths, and the first ones may be of one class."""
+    n = len(indices)
+    k = min(count, n)
+    return [indices[i * n // k] for i in range(k)]
 
 
 def _checked(

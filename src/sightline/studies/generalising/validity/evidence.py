@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Pair = tuple[str, str]
 
-FIRST = 32  # images, where a run has no validity rows that name them
+SOME = 32  # images, where a run has no validity rows that name them
 NEGATIVE = -0.999
 """A mean raw correlation of the two maps of a swap below which one is the negative of the other."""
 WEIGHTS, DECISION = "weights", "decision"
@@ -37,7 +37,7 @@ class Evidence:
         images: (n,) numbers of the images whose maps are compared.
         alike: Pair of members (a < b) -> (n,) mean-removed rank correlation of their maps; NaN where they explain
             different decisions (see `same`), or a map is missing.
-        apart: Pair -> (n,) the same of a's map of an image and b's map of the next one: what chance gives.
+        apart: Pair -> (n,) the same of a's map of an image and b's map of another one: what chance gives.
         altered: Altered map (`class-swap`, a stage of the cascade) -> member -> (n,) the same with its own map.
         shares: Stage -> member -> share of the parameters that are random.
         negative: Members for which the swapped map is the negative of the own one.
@@ -143,7 +143,8 @@ def evidence(run: "Generalisation", method: str) -> Evidence:
 
 def _images(run: "Generalisation", rows: pl.DataFrame) -> tuple[int, ...]:
     if not len(rows):
-        return run.images[:FIRST]
+        k = min(SOME, len(run.images))
+        return tuple(run.images[i * len(run.images) // k] for i in range(k))
     return tuple(sorted(set(rows["image_index"]) & set(run.images)))
 
 
@@ -158,10 +159,13 @@ def _asked(run: "Generalisation", images: tuple[int, ...]) -> dict[str, list[str
 
 
 def _apart(a: Array, b: Array) -> Array:
-    """Both ways round: one model's map of an image, the other's map of the next."""
+    """Both ways round: one model's map of an image, the other's map of one half of all images further on.
+
+    Images are in the order of their paths, so that the next one may be of the same class.
+    """
     if len(a) < 2:
         return np.full(len(a), np.nan)
-    one, two = ((x * np.roll(y, -1, axis=0)).sum(1) for x, y in ((a, b), (b, a)))
+    one, two = ((x * np.roll(y, len(y) // 2, axis=0)).sum(1) for x, y in ((a, b), (b, a)))
     found: Array = (one + two) / 2
     return found
 

@@ -40,7 +40,7 @@ def rows(
     grid: int = GRID,
     batch: int = 16,
 ) -> list[dict[str, Any]]:
-    """Rows of `validity/` for the first images of a member: class swap, and the stages of the cascade.
+    """Rows of `validity/` for some images of a member: class swap, and the stages of the cascade.
 
     Modules with parameters are made random from the output down, in the order in which they run: the one next to the
     output (`head`), the upper quarter, half and three quarters of them, and all. The target stays the one that was
