@@ -39,8 +39,10 @@ def of_examples(figures: Figures) -> Section | None:
         answers = _own_answers(study, view.method, there)
         options.append((view.label, [_example(figures, index, view.method, q, answers) for index in there]))
     lead = (
-        f"What is left of an image when the {q:g} % most relevant pixels of each model's own map are kept. Below: what "
-        "the model decides of its own mask, with the probability of the decision it made on the whole image."
+        f"What is left of an image when the {q:g} % most relevant pixels of each model's own map are kept. Below: "
+        "whether the model decides of its own mask as of the whole image (same, other), and the probability of that decision "
+        "under the mask and on the whole. Drawn on a small copy and filled with grey; the study masks at each model's "
+        "own size."
     )
     return Section(title="Images under each mask", lead=lead, blocks=[Choice(label="figures", options=options)])
 
@@ -67,8 +69,7 @@ def _example(figures: Figures, index: int, method: str, q: float, answers: Mappi
         said = _said(answers.get((member, index)), study.levels.index(q), decisions[member])
         alt = f"The {q:g} % of {name} that are most relevant to {member}."
         items.append(Figure(picture=kept, alt=alt, title=f"{figures.number(member)} {member}", caption=said))
-    note = "Drawn on a small copy, filled with grey: masks of the study are made at each model's own size."
-    return Shown(items=items, title=name, width=92, note=note)
+    return Shown(items=items, title=name, width=92)
 
 
 def _kept(study: Generalisation, photo: "Array", index: int, member: str, method: str, q: float) -> "Array | None":
@@ -93,7 +94,7 @@ def _said(answer: Mapping[str, Any] | None, at: int, decided: Mapping[str, Any])
     if answer is None:
         return ""
     same = "same" if answer["decision"][at] == decided["decision"] else "other"
-    return f"{same} decision, p {answer['p'][at]:.2f} (whole: {decided['p']:.2f})"
+    return f"{same}: {answer['p'][at]:.2f}, whole {decided['p']:.2f}"
 
 
 def of_means(figures: Figures) -> Section | None:
