@@ -100,7 +100,8 @@ def asymmetries(curves: Curves) -> Iterator[Sentence]:
     uneven.sort(key=lambda row: -abs(row["difference"]))
     figures = {"pairs": len(tested), "uneven": len(uneven)}
     if not len(uneven):
-        text = f"In none of {len(tested)} pairs of models one way can be told from the other (Holm, 5 %)."
+        which = "the one pair" if len(tested) == 1 else f"any of {len(tested)} pairs"
+        text = f"One way cannot be told from the other in {which} of models (Holm, 5 %)."
         yield Sentence("asymmetry", text, figures)
     else:
         yield Sentence("asymmetry", _uneven(uneven[0], len(uneven), len(tested)), figures)

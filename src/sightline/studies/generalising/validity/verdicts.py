@@ -7,7 +7,7 @@ from sightline.studies.generalising.validity.evidence import DECISION, WEIGHTS
 from sightline.studies.generalising.validity.resampling import Mean
 from sightline.studies.generalising.validity.rule import MAPS_MARGIN, Ruling, answered, masks_margin
 from sightline.studies.generalising.validity.table import Finding
-from sightline.studies.generalising.validity.wording import ALTERED, mean, over
+from sightline.studies.generalising.validity.wording import ALTERED, counted, mean, over
 
 _OPENINGS = {
     "models": "That maps stay alike {over} is the models' doing and not that of the rule that draws them: {figures}.",
@@ -36,7 +36,8 @@ def said(finding: Finding) -> str:
         start = f"Maps do not stay alike {where}" if _apart(finding) else f"That maps stay alike {where} cannot be told"
         return f"{start}: beyond those of different images they are so by {mean(finding.stable)} in rank correlation."
     text = "; ".join(_figures(finding, finding.ruling))
-    return _OPENINGS[finding.ruling.verdict].format(over=where, figures=text, Figures=text[:1].upper() + text[1:])
+    whole = _OPENINGS[finding.ruling.verdict].format(over=where, figures=text, Figures=text[:1].upper() + text[1:])
+    return f"{whole} This rests on {counted(finding.alike)}."
 
 
 def _apart(finding: Finding) -> bool:
