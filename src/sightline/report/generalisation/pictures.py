@@ -40,9 +40,8 @@ def of_examples(figures: Figures) -> Section | None:
         options.append((view.label, [_example(figures, index, view.method, q, answers) for index in there]))
     lead = (
         f"What is left of an image when the {q:g} % most relevant pixels of each model's own map are kept. Below: "
-        "whether the model decides of its own mask as of the whole image (same, other), and the probability of that "
-        "decision under the mask and on the whole. Drawn on a small copy and filled with grey; the study masks at each model's "
-        "own size."
+        "whether the model decides as on the whole image (same, other), and the probability of that decision under the "
+        "mask and on the whole. Drawn on a small copy and filled with grey; the study masks at each model's own size."
     )
     return Section(title="Images under each mask", lead=lead, blocks=[Choice(label="figures", options=options)])
 
