@@ -113,7 +113,7 @@ class Masked:
             seen = taken if bool(keep.all()) else taken == keep[mode][:, None].to(device)  # (m, P)
             room = room if len(room) >= len(index) else room.new_empty(len(index), *x.shape[1:])
             start = 0
-            for i, count in zip(*(v.tolist() for v in image.unique_consecutive(return_counts=True)), strict=True):
+            for i, count in enumerate(image.bincount().tolist()):  # positions run image by image
                 part, under = slice(start, start + count), other[i if len(other) > 1 else 0]
                 torch.where(seen[part].view(-1, 1, *size), x[i], under, out=room[part])
                 start += count
