@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import InputError
-from sightline.files import atomic_write
+from sightline.report.exported import table_of, write_text
 from sightline.studies.auditing import Audit
 from sightline.studies.auditing.conditions import Verdict
 
@@ -26,14 +25,7 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: Neither `.json` nor `.csv`, or a `.csv` that names no table.
     """
-    file = Path(path)
-    if file.suffix.lower() == ".json":
-        return
-    if file.suffix.lower() != ".csv" or _table(file) is None:
-        raise InputError(
-            f"{path}: a table is written as .csv and named after what is in it ({', '.join(TABLES)}), such as "
-            "errors.csv or audit-errors.csv; all of them go into a .json"
-        )
+    table_of(path, TABLES, "audit")
 
 
 def write(path: str | os.PathLike[str], audit: Audit, verdicts: Sequence[Verdict] = ()) -> Path:
@@ -43,16 +35,10 @@ def write(path: str | os.PathLike[str], audit: Audit, verdicts: Sequence[Verdict
         InputError: Another name or ending.
         StorageError: It cannot be written.
     """
-    check_suffix(path)
-    file = Path(path)
-    if file.suffix.lower() == ".json":
-        text = json.dumps(as_json(audit, verdicts), indent=1, allow_nan=False)
-    else:
-        text = getattr(audit, str(_table(file)))().write_csv()
-    data = text.encode("utf-8")
-    with atomic_write(file, size=len(data)) as out:
-        out.write(data)
-    return file
+    name = table_of(path, TABLES, "audit")
+    if name is None:
+        return write_text(path, json.dumps(as_json(audit, verdicts), indent=1, allow_nan=False))
+    return write_text(path, getattr(audit, name)().write_csv())
 
 
 def as_json(audit: Audit, verdicts: Sequence[Verdict] = ()) -> dict[str, Any]:
@@ -83,8 +69,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _table(file: Path) -> str | None:
-    """The table that a file's name ends on: `runs/audit-errors.csv` -> `errors`."""
-    return next((name for name in TABLES if file.stem.lower().endswith(name)), None)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.errors import InputError
-from sightline.files import atomic_write
+from sightline.report.exported import table_of, write_text
 from sightline.report.generalisation.figures import Figures, View
 
 if TYPE_CHECKING:
@@ -39,14 +38,7 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: Neither `.json` nor `.csv`, or a `.csv` that names no table.
     """
-    file = Path(path)
-    if file.suffix.lower() == ".json":
-        return
-    if file.suffix.lower() != ".csv" or _table(file) is None:
-        raise InputError(
-            f"{path}: a table is written as .csv and named after what is in it ({', '.join(TABLES)}), such as "
-            "index.csv or faces-index.csv; all of them go into a .json"
-        )
+    table_of(path, TABLES, "faces")
 
 
 def write(path: str | os.PathLike[str], figures: Figures) -> Path:
@@ -56,16 +48,10 @@ def write(path: str | os.PathLike[str], figures: Figures) -> Path:
         InputError: Another name or ending.
         StorageError: It cannot be written.
     """
-    check_suffix(path)
-    file = Path(path)
-    if file.suffix.lower() == ".json":
-        text = json.dumps(as_json(figures), indent=1, allow_nan=False)
-    else:
-        text = frame(figures, str(_table(file))).write_csv()
-    data = text.encode("utf-8")
-    with atomic_write(file, size=len(data)) as out:
-        out.write(data)
-    return file
+    name = table_of(path, TABLES, "faces")
+    if name is None:
+        return write_text(path, json.dumps(as_json(figures), indent=1, allow_nan=False))
+    return write_text(path, frame(figures, name).write_csv())
 
 
 def frame(figures: Figures, name: str) -> "polars.DataFrame":
@@ -95,8 +81,3 @@ def as_json(figures: Figures) -> dict[str, Any]:
         "sentences": [{"kind": s.kind, "text": s.text, "figures": s.figures} for s in figures.sentences],
         **{name: json.loads(frame(figures, name).write_json()) for name in tables},
     }
-
-
-def _table(file: Path) -> str | None:
-    """The table that a file's name ends on: `runs/faces-index.csv` -> `index`."""
-    return next((name for name in TABLES if file.stem.lower().endswith(name)), None)
