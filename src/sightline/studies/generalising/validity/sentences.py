@@ -71,7 +71,7 @@ def _chance(run: "Generalisation") -> Iterator[Sentence]:
 
 def _alike(found: list[Finding]) -> Iterator[Sentence]:
     for f in found:
-        if f.within is not None or f.stable.low is None or f.stable.low <= 0:
+        if f.within is not None or answered(f.stable, MAPS_MARGIN) != "more":
             continue
         text = (
             f"Maps of {models_by(f.factor)} are alike by {mean(f.alike)} in rank correlation, the mean map taken off; "

@@ -162,7 +162,7 @@ def _finding(
         controls = controls if usable else []
         held = means([found.served(pairs, k) for k in controls], pairs, how)
         masks[question] = {k: d for k, d in zip(controls, held, strict=True) if d.value is not None}
-    ruling = ruled(maps, masks, masks_margin(own)) if stable.low is not None and stable.low > 0 else None
+    ruling = ruled(maps, masks, masks_margin(own)) if answered(stable, MAPS_MARGIN) == "more" else None
     return Finding(
         method=found.method,
         factor=factor,
