@@ -86,9 +86,9 @@ def test_maps_of_one_half_are_alike_and_those_of_two_are_not(halves: Generalisat
 
 
 def test_the_sentences_say_what_was_built(halves: Generalisation):
-    said = [s.text for s in halves.sentences()]
-    assert any("carries over nearly in full over seed" in t for t in said), said
-    assert any("Relevance does not carry over" in t and "in half alone" in t for t in said), said
+    said = {s.figures["factor"]: s.text for s in halves.sentences() if s.kind == "carries"}
+    assert "carries over nearly in full" in said["seed"]
+    assert "does not carry over" in said["half"]
 
 
 @pytest.fixture(scope="module")
