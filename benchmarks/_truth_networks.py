@@ -110,10 +110,9 @@ def _fit(net: nn.Module, pixels: Tensor, y: Tensor, seed: int) -> None:
 def classifier(net: nn.Module) -> sl.Classifier:
     """The network with what is needed to ask it: one answer, yes or no, or four classes."""
     if isinstance(net, Both):
-        kind = {"labels": ("neither", "right", "left", "both"), "decision": "categorical"}
-    else:
-        kind = {"labels": (NAME,), "decision": "multilabel"}
-    return sl.Classifier(net.eval(), mean=MEAN, std=STD, size=SIDE, **kind)
+        four = ("neither", "right", "left", "both")
+        return sl.Classifier(net.eval(), labels=four, decision="categorical", mean=MEAN, std=STD, size=SIDE)
+    return sl.Classifier(net.eval(), labels=(NAME,), decision="multilabel", mean=MEAN, std=STD, size=SIDE)
 
 
 def pruned(net: nn.Module, share: float = 0.3) -> nn.Module:

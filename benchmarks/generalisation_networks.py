@@ -63,7 +63,8 @@ def _normed(features: nn.Sequential) -> nn.Sequential:
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
                 setattr(parent, name, nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels)))
     return features
 
