@@ -1,6 +1,7 @@
 """Families in Python and in TOML, with the errors that say what to do."""
 
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from nets import images
 from sightline.data.alignment import Preparation
 from sightline.errors import InputError, ModelError
 from sightline.picture import write_png
-from sightline.studies.generalising import Family, Member, plan_of, read_family, read_study
+from sightline.studies.benchmarking.plan import contender
+from sightline.studies.benchmarking.reading import FORMATS
+from sightline.studies.generalising import Family, Member, family, plan_of, read_family, read_study
 
 NET = """
 import torch
@@ -203,3 +206,22 @@ def test_members_that_were_trained_otherwise_need_to_be_told_how(monkeypatch):
     plan = plan_of(members, data(), preparation=Preparation(fit="pad"))
     assert plan.preparation.fit == "pad"
     assert torch.equal(plan.source.load(0).views[12, 12].pixels, data()[0][plan.source.places[0]])
+
+
+FAMILIES = sorted((Path(__file__).parent.parent / "benchmarks" / "families").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", FAMILIES, ids=lambda p: p.stem)
+def test_the_families_of_the_documentation_name_what_there_is(path):
+    given = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert set(given) <= {*family._STUDY, *family._OTHERS}
+    assert len({contender(spec).label for spec in given["methods"]}) == len(given["methods"])
+    factors = [tuple(model["factors"]) for model in given["models"].values()]
+    assert len(factors) >= 4
+    assert set(factors) == {factors[0]}
+    for model in given["models"].values():
+        assert set(model) <= set(family._MEMBER)
+        file = model["model"].split(":")[1]
+        assert (path.parent.parent.parent / file).is_file()
+    _, keys = FORMATS[given["data"]["format"]]
+    assert set(given["data"]) <= {"format", "limit", *keys}
