@@ -72,7 +72,10 @@ def _verdict(one: validity.Finding) -> Callout:
 
 
 def _line(row: dict[str, Any]) -> Line:
-    share = f"{100 * row['share']:.0f} % of the weights" if words.known(row["share"]) and row["share"] > 0 else ""
+    share = ""
+    if words.known(row["share"]) and row["share"] > 0:
+        percent = 100 * row["share"]
+        share = f"{percent:.{1 if percent < 1 else 0}f} % of the weights"  # a head may have a thousandth of them
     counts = f"{wording.many(row['images'], 'image')}, {wording.many(row['models'], 'model')}"
     names = {
         PAIRS: f"two models that {words.differing(row['what'])}{'' if row['what'] == 'nothing' else ' alone'}",
