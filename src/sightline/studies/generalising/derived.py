@@ -29,7 +29,9 @@ class Derived:
 
         return curves(self, method, fill=fill, mode=mode, measure=measure)
 
-    def _of(self: Any, make: Callable[..., "polars.DataFrame"], chosen: tuple[Any, ...], **settings: Any) -> Any:
+    def _of(
+        self: Any, make: Callable[..., "polars.DataFrame"], chosen: tuple[Any, ...], **settings: Any
+    ) -> "polars.DataFrame":
         method, fill, mode, measure = chosen
         return make(self.curves(method, fill=fill, mode=mode, measure=measure), **settings)
 
@@ -39,7 +41,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """G(s -> t) of every source and target; see `statistics.index`."""
         settings = {"resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.index, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.index, (method, fill, mode, measure), **settings)
 
     def groups(
         self, factor: str | None = None, *, method: str | None = None, fill: str | None = None, mode: str | None = None,
@@ -47,7 +49,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """Mean G of pairs that differ in the same factors; see `statistics.groups`."""
         settings = {"factor": factor, "resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.groups, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.groups, (method, fill, mode, measure), **settings)
 
     def factor_effects(
         self, method: str | None = None, *, fill: str | None = None, mode: str | None = None,
@@ -55,7 +57,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """How much differing in each factor lowers G, with a permutation test; see `statistics.factor_effects`."""
         settings = {"resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.factor_effects, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.factor_effects, (method, fill, mode, measure), **settings)
 
     def asymmetry(
         self, factor: str | None = None, *, method: str | None = None, fill: str | None = None, mode: str | None = None,
@@ -63,7 +65,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """G(a -> b) - G(b -> a) of pairs of models, or of the values of a factor; see `statistics.asymmetry`."""
         settings = {"factor": factor, "resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.asymmetry, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.asymmetry, (method, fill, mode, measure), **settings)
 
     def control_table(
         self, method: str | None = None, *, fill: str | None = None, mode: str | None = None,
@@ -71,7 +73,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """How much a model's own masks keep beyond each control's; see `statistics.control_table`."""
         settings = {"resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.control_table, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.control_table, (method, fill, mode, measure), **settings)
 
     def curve_table(
         self, method: str | None = None, *, fill: str | None = None, mode: str | None = None,
@@ -79,7 +81,7 @@ class Derived:
     ) -> "polars.DataFrame":  # fmt: skip
         """The measure at every level; see `statistics.curve_table`."""
         settings = {"resamples": resamples, "level": level, "seed": seed}
-        return self._of(statistics.curve_table, (method, fill, mode, measure), **settings)  # type: ignore[no-any-return]
+        return self._of(statistics.curve_table, (method, fill, mode, measure), **settings)
 
     def agreement(
         self: Any, method: str | None = None, *, fill: str | None = None, mode: str | None = None,
