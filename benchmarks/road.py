@@ -18,7 +18,7 @@ from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import spsolve
 
 from sightline.data.images import find_images, load_images
-from sightline.metrics.faithfulness._multigrid import fill
+from sightline.metrics.faithfulness._imputation import fill
 
 SIZE, SHARES = 224, (20, 40, 60, 80)
 

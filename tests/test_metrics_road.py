@@ -8,8 +8,20 @@ import sightline as sl
 from metrics_case import SIZE, classifier, maps_of, pixels, planted, probability
 from sightline.errors import MetricError
 from sightline.metrics import Session, Trial
-from sightline.metrics.faithfulness._multigrid import fill
+from sightline.metrics.faithfulness import _imputation
+from sightline.metrics.faithfulness._imputation import fill
 from sightline.metrics.metric import find
+
+
+@pytest.fixture(params=["numba", "torch"])
+def solver(request, monkeypatch):
+    """Both implementations; float32 on a CPU goes to the first where Numba is installed."""
+    if request.param == "torch":
+        monkeypatch.setattr(_imputation, "_for_processors", lambda: None)
+    else:
+        pytest.importorskip("numba")
+        assert _imputation._for_processors() is not None
+    return request.param
 
 
 def holes_of(kind, H=37, W=50):
@@ -28,7 +40,7 @@ def holes_of(kind, H=37, W=50):
 
 
 @pytest.mark.parametrize("kind", ["dust", "blobs", "almost all", "stripes", "two pixels known", "one pixel", "none"])
-def test_imputation_equals_a_direct_solution(kind):
+def test_imputation_equals_a_direct_solution(kind, solver):
     hole = holes_of(kind)
     image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
     for accuracy in (1e-3, 2e-5):
@@ -37,16 +49,18 @@ def test_imputation_equals_a_direct_solution(kind):
         assert float((found - slow.imputed(image, hole)).abs().max()) < accuracy
 
 
-@pytest.mark.parametrize("size", [(1, 9), (2, 2), (3, 5), (17, 4), (8, 64)])
-def test_imputation_of_any_size(size):
+@pytest.mark.parametrize("size", [(1, 9), (2, 2), (3, 5), (17, 4), (8, 64), (200, 1), (33, 34)])
+@pytest.mark.parametrize(("dtype", "accuracy"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+def test_imputation_of_any_size(size, dtype, accuracy, solver):
     image = torch.rand(2, *size, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
     hole = torch.rand(size, generator=torch.Generator().manual_seed(7)) < 0.5
     hole[0, 0] = False
-    found = fill(image[None], hole[None], accuracy=1e-9)[0]
-    assert float((found - slow.imputed(image, hole)).abs().max()) < 1e-8
+    found = fill(image[None].to(dtype), hole[None], accuracy=accuracy)[0]
+    assert found.dtype == dtype
+    assert float((found - slow.imputed(image, hole)).abs().max()) < 10 * accuracy
 
 
-def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image():
+def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image(solver):
     kinds = ["dust", "blobs", "almost all", "two pixels known"] * 4  # 16 go channel by channel, fewer all at once
     holes = torch.stack([holes_of(kind) for kind in kinds])
     images = torch.rand(16, 3, *holes.shape[1:], generator=torch.Generator().manual_seed(6))
@@ -58,7 +72,7 @@ def test_imputation_of_a_batch_is_a_loop_and_stops_for_each_image():
         assert n == 5 or torch.allclose(five[n], alone, atol=1e-5 if n != 3 else 1e-3)
 
 
-def test_imputation_keeps_to_the_values_around_it():
+def test_imputation_keeps_to_the_values_around_it(solver):
     hole = holes_of("blobs")
     image = torch.rand(3, *hole.shape, generator=torch.Generator().manual_seed(6))
     image[:, hole] = 1e3  # what stands in holes does not matter
@@ -68,7 +82,7 @@ def test_imputation_keeps_to_the_values_around_it():
     assert float(found.min()) >= float(known.min()) - 1e-3
 
 
-def test_imputation_refuses_what_it_cannot_fill():
+def test_imputation_refuses_what_it_cannot_fill(solver):
     hole = torch.ones(1, 4, 4, dtype=torch.bool)
     with pytest.raises(MetricError, match="without a single known pixel"):
         fill(torch.rand(1, 3, 4, 4), hole)
@@ -77,7 +91,22 @@ def test_imputation_refuses_what_it_cannot_fill():
         fill(torch.full((1, 3, 4, 4), torch.nan), hole)
 
 
-def test_imputation_agrees_with_pytorch_grad_cam():
+def test_imputation_is_the_same_with_any_number_of_threads_and_from_any_memory(solver):
+    holes = torch.stack([holes_of(kind) for kind in ("dust", "blobs", "stripes")])
+    images = torch.rand(3, 3, *holes.shape[1:], generator=torch.Generator().manual_seed(6))
+    expected, threads = fill(images, holes), torch.get_num_threads()
+    strided = images.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
+    strided_holes = holes.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    try:
+        torch.set_num_threads(1 if threads > 1 else 2)
+        other = fill(strided, strided_holes)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(other, expected)
+    assert torch.equal(fill(images.requires_grad_(), holes), expected)
+
+
+def test_imputation_agrees_with_pytorch_grad_cam(solver):
     road = pytest.importorskip("pytorch_grad_cam.metrics.road")
     hole = holes_of("blobs", 24, 31)
     image = torch.rand(3, 24, 31, generator=torch.Generator().manual_seed(6))

@@ -23,58 +23,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sightline.errors import MetricError
-
 _AT_ONCE = 16 * 224 * 224  # pixels filled at once on a CPU
 _LANES = 16  # channels that a vector of a CPU holds
-_FEWEST, _MOST = 3, 50  # cycles; what was seen is at most 6
-_LEFT = 1 / 3  # of the error after a cycle
-_BEND = (0.3, 0.5)  # of k / d taken off k: from the image to the next grid, and from there on
-_COARSEST = 9  # points a side that are solved directly
+FEWEST, MOST = 3, 50  # cycles; what was seen is at most 6
+BEND = (0.3, 0.5)  # of k / d taken off k: from the image to the next grid, and from there on
+COARSEST = 9  # points a side that are solved directly
 _ROWS = 2**17  # values that are laid out at once
 _K = ((1.0, 2.0, 1.0), (2.0, 0.0, 2.0), (1.0, 2.0, 1.0))
 _P = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
 
 
-def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-3) -> Tensor:
-    """Every missing pixel as the weighted mean of its neighbours: 1/6 each, 1/12 across a corner, less at the edges.
-
-    Args:
-        images: (M, C, H, W); what stands in holes does not matter, if it is finite.
-        holes: (M, H, W) True where a pixel is missing; at least one pixel of each image is known.
-        accuracy: About how far values may be from the exact solution, in units of the images: 1e-3 is a quarter of a
-            step of 8 bits. It is told from the last change; up to 1.1 times as much was seen on photographs.
-
-    Returns:
-        (M, C, H, W): known pixels as they were.
-
-    Raises:
-        MetricError: An image without a known pixel, or numbers that are not finite.
-    """
-    if bool(holes.flatten(1).all(1).any()):
-        raise MetricError("an image without a single known pixel cannot be filled")
+def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
+    """Fill images until a cycle changes no value by more than `near`; False if one of them never came to that."""
     few = max(1, _AT_ONCE // holes[0].numel())
     few = len(images) if images.is_cuda else max(few - few % _LANES, min(few, _LANES))
-    out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for start in range(0, len(images), few):
-        some = slice(start, start + few)
-        _fill(images[some], holes[some], accuracy, out[some])
-    return out
+    parts = [slice(start, start + few) for start in range(0, len(images), few)]
+    return all(_fill(images[some], holes[some], near, out[some]) for some in parts)
 
 
-def _fill(images: Tensor, holes: Tensor, accuracy: float, out: Tensor) -> None:
-    """`fill` of images that go at once, into `out`; where they fill a vector, channel by channel: caches hold more."""
+def _fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
+    """`fill` of images that go at once; where they fill a vector, channel by channel: caches hold more."""
     M, C, H, W = images.shape
     copies = 1 if M % _LANES == 0 else C  # of every mask
     grids = _Grids(holes, copies, images.dtype)
     rows = H if out.is_cuda else max(1, _ROWS // (W * M * copies))  # blocks that a cache holds: they are transposed
     for some, target in zip(torch.split(images, copies, 1), torch.split(out, copies, 1), strict=True):
         known = _stored(some.transpose(0, 1).reshape(1, copies * M, H, W)).mul_(grids.known)
-        u = _cycles(grids, _start(grids, known), known, accuracy)[..., :H, :W]
-        u = u.view(copies, M, H, W).transpose(0, 1)
+        filled = _cycles(grids, _start(grids, known), known, near)
+        if filled is None:
+            return False
+        u = filled[..., :H, :W].view(copies, M, H, W).transpose(0, 1)
         for row in range(0, H, rows):
             block = slice(row, min(row + rows, H))
             target[:, :, block] = u[:, :, block]
+    return True
 
 
 def _start(grids: "_Grids", known: Tensor) -> Tensor:
@@ -89,20 +71,20 @@ def _start(grids: "_Grids", known: Tensor) -> Tensor:
     return u.addcmul_(grids.m, grids.prolonged(e, u))
 
 
-def _cycles(grids: "_Grids", u: Tensor, known: Tensor, accuracy: float) -> Tensor:
-    """V-cycles until the change says that what is left is below the accuracy; an image that is done stays as it is."""
+def _cycles(grids: "_Grids", u: Tensor, known: Tensor, near: float) -> Tensor | None:
+    """V-cycles until no value changes by more than `near`, None if they do; an image that is done stays as it is."""
     running = None
-    for done in range(1, _MOST + 1):
+    for cycle in range(1, MOST + 1):
         before, u = u, grids.cycle(u, known)
         if running is not None:
             u = torch.where(running, u, before)
-        if done >= _FEWEST:
-            near = _largest(u, before).reshape(-1, grids.M).amax(0) <= accuracy * (1 - _LEFT) / _LEFT
-            if bool(near.all()):
+        if cycle >= FEWEST:
+            done = _largest(u, before).reshape(-1, grids.M).amax(0) <= near
+            if bool(done.all()):
                 return u
-            if bool(near.any()):
-                running = (~near).repeat(grids.copies)[:, None, None]
-    raise MetricError(f"the holes of an image were not filled in {_MOST} steps: are all its values finite?")
+            if bool(done.any()):
+                running = (~done).repeat(grids.copies)[:, None, None]
+    return None
 
 
 def _stored(images: Tensor) -> Tensor:
@@ -161,12 +143,12 @@ class _Grids:
         self._K, self._P = _kernels(self.M, m)
         D = F.conv2d(inside, self._K[:1], padding=1)
         k = (D - self.neighbours(m)).mul_(m)
-        levels, g, over, bend = [], m, 1 / D.clamp(min=1), _BEND[0]
+        levels, g, over, bend = [], m, 1 / D.clamp(min=1), BEND[0]
         while True:
             k = torch.addcmul(k, k * k, over, value=-bend)
             whole = F.conv2d(torch.ones_like(g[:, :1]), self._P[:1], padding=1, stride=2)
-            g, k, bend = self.restricted(g).div_(whole), self.restricted(k), _BEND[1]
-            last = max(g.shape[2:]) <= _COARSEST
+            g, k, bend = self.restricted(g).div_(whole), self.restricted(k), BEND[1]
+            last = max(g.shape[2:]) <= COARSEST
             if not last:
                 g, k = _odd(g), _odd(k)
             d = self.neighbours(g).mul_(g).add_(k)  # times g^2

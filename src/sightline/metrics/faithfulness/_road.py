@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sightline.errors import MetricError
 from sightline.explainers.masking._options import Space
-from sightline.metrics.faithfulness._multigrid import fill
+from sightline.metrics.faithfulness._imputation import fill
 from sightline.metrics.session import Session
 from sightline.metrics.trial import Trial
 

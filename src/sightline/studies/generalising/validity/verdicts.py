@@ -22,8 +22,8 @@ _OPENINGS = {
 }
 
 _MUCH = {
-    "maps": {"more": "more alike", "no more": "no more alike", "unclear": "perhaps more alike"},
-    "masks": {"more": "better", "no more": "no better", "unclear": "perhaps better"},
+    "maps": {"more": "more alike", "no more": "no more alike", "unclear": "not clearly more alike"},
+    "masks": {"more": "better", "no more": "no better", "unclear": "not clearly better"},
 }
 
 
