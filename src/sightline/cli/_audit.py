@@ -14,8 +14,8 @@ from sightline.cli._ask import read_settings
 from sightline.cli._audit_data import Asked, preparation_of, records_of, regions_of, targets_of
 from sightline.cli._options import console
 from sightline.errors import InputError
-from sightline.report.audit import AGAINST, COMPARED, Report
-from sightline.report.audit.export import check_suffix, write
+from sightline.report.audit import AGAINST, COMPARED, Report, export
+from sightline.report.exported import write_text
 from sightline.studies.auditing import METHODS, Audit, audit
 from sightline.studies.auditing._sentences import between, percent
 from sightline.studies.auditing.conditions import check as check_conditions
@@ -44,7 +44,7 @@ def check(conditions: Sequence[str], json: Path | None) -> None:
     if json is not None:
         if json.suffix.lower() != ".json":
             raise InputError(f"--json {json}: the file's name must end in .json")
-        check_suffix(json)
+        export.check_suffix(json)
 
 
 def is_run(text: str) -> bool:
@@ -204,7 +204,9 @@ def conclude(found: Audit, conditions: Sequence[str], json: Path | None, *, fail
     except InputError as error:
         reason = error
     if json is not None:
-        console().print(f"The figures: {write(json, found, verdicts)}", soft_wrap=True, markup=False)
+        console().print(
+            f"The figures: {write_text(json, export.text(json, found, verdicts))}", soft_wrap=True, markup=False
+        )
     if reason is not None:
         raise reason
     for verdict in verdicts:

@@ -69,16 +69,16 @@ def _report_of(run: Path, export: list[Path], against: Path | None) -> Any:
     """The report that fits the run's study."""
     from sightline import store
     from sightline.report import attributes, audit, benchmark, confusions, generalisation, training
-    from sightline.report.benchmark.export import check_suffix
 
     kinds: dict[Any, Any] = {"audit": audit.Report, "confusion": confusions.Report}
     kinds["generalise"] = generalisation.Report
     kinds |= {training.STUDY: training.Report, attributes.STUDY: attributes.Report}
     study = store.read_manifest(run).get("study")
+    kind = kinds.get(study, benchmark.Report)
     for path in export:
-        (kinds[study].check_suffix if study in kinds else check_suffix)(path)
+        kind.check_suffix(path)
     if against is not None:
         if study != "audit":
             raise InputError(f"--against compares audits, and {run} is the run of a study {study!r}; leave it away")
         return audit.Report.of(run, against)
-    return kinds.get(study, benchmark.Report).of(run)
+    return kind.of(run)

@@ -12,11 +12,10 @@ from typing import Any, ClassVar, Self
 
 from sightline import store
 from sightline.errors import InputError, StorageError
-from sightline.files import atomic_write
 from sightline.report.chart import Axis, Chart, Charts, Series
-from sightline.report.page import Block, Callout, Code, Page, Section, Table, Text, write_page
+from sightline.report.page import Block, Callout, Code, Page, Section, Table, Text
+from sightline.report.run_report import RunReport
 
-PAGE = "report.html"
 STUDY = "train attention"
 _MEASURES = (
     ("loss", "L", "the loss: less is better"),
@@ -32,7 +31,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(RunReport):
     """A run's report.
 
     Args:
@@ -59,15 +58,10 @@ class Report:
             raise StorageError(f"{run} is of a study {manifest.get('study')!r}; this report is for {cls.study!r}")
         return cls(Path(run), manifest, store.read_parts(run))
 
-    def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        found = self.path / PAGE if path is None else Path(path)
-        write_page(found, self.page())
-        return found
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.path
 
     def page(self) -> Page:
         """The page from what lies in the folder."""
@@ -83,22 +77,13 @@ class Report:
         if Path(path).suffix.lower() != ".csv":
             raise InputError(f"{path}: the epochs of a training are written as .csv")
 
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the epochs with all digits as `.csv`.
-
-        Raises:
-            InputError: Another ending.
-            StorageError: It cannot be written.
-        """
-        self.check_suffix(path)
-        text = io.StringIO(newline="")
-        table = csv.DictWriter(text, list(self.rows[0]) if self.rows else ["epoch"])
+    def table(self, path: str | os.PathLike[str]) -> str:
+        """The epochs with all digits."""
+        out = io.StringIO(newline="")
+        table = csv.DictWriter(out, list(self.rows[0]) if self.rows else ["epoch"])
         table.writeheader()
         table.writerows(self.rows)
-        data = text.getvalue().encode()
-        with atomic_write(path, size=len(data)) as file:
-            file.write(data)
-        return Path(path)
+        return out.getvalue()
 
 
 def page(manifest: Mapping[str, Any], rows: Sequence[Row], name: str) -> Page:

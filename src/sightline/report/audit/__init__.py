@@ -12,24 +12,25 @@ from typing import Any
 from sightline.errors import StorageError
 from sightline.report.audit import compared
 from sightline.report.audit.examples import of_examples
-from sightline.report.audit.export import check_suffix, write
+from sightline.report.audit.export import check_suffix, text
 from sightline.report.audit.headline import of_findings, of_mean_maps
 from sightline.report.audit.pictures import Pictures
 from sightline.report.audit.records import of_failures, of_protocol
 from sightline.report.audit.tables import of_bias, of_errors, of_evidence, of_groups, of_interventions
 from sightline.report.benchmark import wording
 from sightline.report.page import Page, write_page
+from sightline.report.run_report import RunReport
 from sightline.studies.auditing import Audit
 
 __all__ = ["Report"]
 
-PAGE, COMPARED = "report.html", "comparison.html"
+COMPARED = "comparison.html"
 AGAINST = "against"
 """The folder, inside a run, of the audit that it is compared with."""
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(RunReport):
     """A run's report.
 
     Args:
@@ -52,35 +53,27 @@ class Report:
             against = inside
         return cls(_opened(run), None if against is None else _opened(against))
 
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.audit.path
+
     def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`; a comparison as `comparison.html` beside it.
+        """Write the page; a comparison as `comparison.html` beside it.
 
         Raises:
             StorageError: It cannot be written, or the run is broken.
         """
-        path = self.audit.path / PAGE if path is None else Path(path)
+        written = super().write(path)
         if self.other is not None:
-            write_page(path.parent / COMPARED, compared.page(self.audit, self.other))
-        write_page(path, self.page())
-        return path
+            write_page(written.parent / COMPARED, compared.page(self.audit, self.other))
+        return written
 
-    @staticmethod
-    def check_suffix(path: str | os.PathLike[str]) -> None:
-        """Check what is to be written, before anything is computed; see `export`.
+    check_suffix = staticmethod(check_suffix)
 
-        Raises:
-            InputError: Another name or ending.
-        """
-        check_suffix(path)
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write a table as CSV, by the file's name (`errors.csv`, `findings.csv`, ...), or all of it as `.json`.
-
-        Raises:
-            InputError: Another name or ending.
-            StorageError: It cannot be written.
-        """
-        return write(path, self.audit)
+    def table(self, path: str | os.PathLike[str]) -> str:
+        """A derived table as CSV, by the file's name (`errors.csv`, `findings.csv`, ...), or all of them as JSON."""
+        return text(path, self.audit)
 
     def page(self) -> Page:
         """The page."""

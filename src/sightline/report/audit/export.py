@@ -4,10 +4,9 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.report.exported import table_of, write_text
+from sightline.report.exported import table_of
 from sightline.studies.auditing import Audit
 from sightline.studies.auditing.conditions import Verdict
 
@@ -28,17 +27,13 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
     table_of(path, TABLES, "audit")
 
 
-def write(path: str | os.PathLike[str], audit: Audit, verdicts: Sequence[Verdict] = ()) -> Path:
-    """Write one table as CSV, or everything as JSON, whole or not at all.
-
-    Raises:
-        InputError: Another name or ending.
-        StorageError: It cannot be written.
-    """
+def text(path: str | os.PathLike[str], audit: Audit, verdicts: Sequence[Verdict] = ()) -> str:
+    """One table as CSV, by the file's name, or everything as JSON."""
     name = table_of(path, TABLES, "audit")
     if name is None:
-        return write_text(path, json.dumps(as_json(audit, verdicts), indent=1, allow_nan=False))
-    return write_text(path, getattr(audit, name)().write_csv())
+        return json.dumps(as_json(audit, verdicts), indent=1, allow_nan=False)
+    table: str = getattr(audit, name)().write_csv()
+    return table
 
 
 def as_json(audit: Audit, verdicts: Sequence[Verdict] = ()) -> dict[str, Any]:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 from sightline.report.benchmark import boxes, numbers, plots, records, tables, wording
 from sightline.report.benchmark.examples import Examples
-from sightline.report.benchmark.export import check_suffix, write_table
+from sightline.report.benchmark.export import check_suffix, text
 from sightline.report.benchmark.numbers import Cells
 from sightline.report.benchmark.results import Judge, Results
-from sightline.report.page import Block, Choice, Page, Section, Text, write_page
+from sightline.report.page import Block, Choice, Page, Section, Text
+from sightline.report.run_report import RunReport
 
 __all__ = ["Report", "Results"]
 
-PAGE = "report.html"
-
 
 @dataclass(frozen=True)
-class Report:
+class Report(RunReport):
     """A run's report.
 
     Args:
@@ -63,25 +62,16 @@ class Report:
         faithful = [m for m in with_rows if m.family == "faithfulness"]
         return [*curves, *faithful, *with_rows][0]
 
-    def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`.
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.results.path
 
-        Raises:
-            StorageError: It cannot be written, or the run is broken.
-        """
-        path = self.results.path / PAGE if path is None else Path(path)
-        write_page(path, self.page())
-        return path
+    check_suffix = staticmethod(check_suffix)
 
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the table as `.csv`, `.tex` or `.md`, by the file's ending.
-
-        Raises:
-            InputError: Another ending.
-            StorageError: It cannot be written.
-        """
-        check_suffix(path)
-        return write_table(path, self.results, self.cells, self.boxes, records.line(self.results))
+    def table(self, path: str | os.PathLike[str]) -> str:
+        """The table as CSV, LaTeX or Markdown, by the file's ending."""
+        return text(path, self.results, self.cells, self.boxes, records.line(self.results))
 
     def page(self) -> Page:
         """The page."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sightline.errors import InputError
-from sightline.files import atomic_write
 from sightline.report.benchmark import wording
 from sightline.report.benchmark.boxes import Found
 from sightline.report.benchmark.numbers import Cell, Cells
@@ -30,21 +29,11 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{path}: the table is written as {', '.join(_SUFFIXES)}; end the file's name in one of them")
 
 
-def write_table(path: str | os.PathLike[str], results: Results, cells: Cells, boxes: Found, protocol: str) -> Path:
-    """Write the table, whole or not at all.
-
-    Raises:
-        InputError: An unknown ending.
-        StorageError: It cannot be written.
-    """
-    check_suffix(path)
+def text(path: str | os.PathLike[str], results: Results, cells: Cells, boxes: Found, protocol: str) -> str:
+    """The table in the form that the file's ending names."""
     form = Path(path).suffix.lower()
     texts: dict[str, Callable[[Results, Cells, str], str]] = {".tex": as_latex, ".md": as_markdown}
-    text = as_csv(results, cells, boxes) if form == ".csv" else texts[form](results, cells, protocol)
-    data = text.encode("utf-8")
-    with atomic_write(path, size=len(data)) as file:
-        file.write(data)
-    return Path(path)
+    return as_csv(results, cells, boxes) if form == ".csv" else texts[form](results, cells, protocol)
 
 
 def as_csv(results: Results, cells: Cells, boxes: Found) -> str:

@@ -1,6 +1,5 @@
 """The report of a study of confusions: one self-contained page from a run's folder, and its errors as CSV."""
 
-import io
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InputError, StorageError
-from sightline.files import atomic_write
 from sightline.report.benchmark import wording
 from sightline.report.confusions import sections
-from sightline.report.page import Page, write_page
+from sightline.report.page import Page
+from sightline.report.run_report import RunReport
 from sightline.studies.confusions import Confusion
 
 if TYPE_CHECKING:
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Report"]
 
-PAGE = "report.html"
-
 
 @dataclass(frozen=True)
-class Report:
+class Report(RunReport):
     """A run's report.
 
     Args:
@@ -57,15 +54,10 @@ class Report:
         """Misclassified images, the surest errors first."""
         return self.study.wrong()
 
-    def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`.
-
-        Raises:
-            StorageError: It cannot be written, or the run is broken.
-        """
-        path = self.study.path / PAGE if path is None else Path(path)
-        write_page(path, self.page())
-        return path
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.study.path
 
     @staticmethod
     def check_suffix(path: str | os.PathLike[str]) -> None:
@@ -77,20 +69,9 @@ class Report:
         if Path(path).suffix.lower() != ".csv":
             raise InputError(f"{path}: the misclassified images are written as .csv; end the file's name in it")
 
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the misclassified images with all figures as CSV, the surest errors first.
-
-        Raises:
-            InputError: Another ending.
-            StorageError: It cannot be written.
-        """
-        self.check_suffix(path)
-        text = io.StringIO()
-        self.wrong.write_csv(text)
-        data = text.getvalue().encode("utf-8")
-        with atomic_write(path, size=len(data)) as file:
-            file.write(data)
-        return Path(path)
+    def table(self, path: str | os.PathLike[str]) -> str:
+        """The misclassified images with all figures, the surest errors first."""
+        return self.wrong.write_csv()
 
     def page(self) -> Page:
         """The page."""

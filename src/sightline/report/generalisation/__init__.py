@@ -25,19 +25,19 @@ from sightline.report.generalisation import (
     similar,
     trust,
 )
-from sightline.report.generalisation.export import check_suffix, write
+from sightline.report.generalisation.export import check_suffix, text
 from sightline.report.generalisation.figures import RESAMPLES, Figures
-from sightline.report.page import Page, write_page
+from sightline.report.page import Page
+from sightline.report.run_report import RunReport
 from sightline.studies.generalising.reading import Generalisation
 
 __all__ = ["Report"]
 
-PAGE = "report.html"
 _FEWEST = 2
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(RunReport):
     """A run's report.
 
     Args:
@@ -73,33 +73,16 @@ class Report:
         """All derived tables."""
         return Figures(self.study, resamples=self.resamples)
 
-    def write(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the page: `report.html` in the run's folder, or `path`.
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.study.path
 
-        Raises:
-            StorageError: It cannot be written, or the run is broken.
-        """
-        path = self.study.path / PAGE if path is None else Path(path)
-        write_page(path, self.page())
-        return path
+    check_suffix = staticmethod(check_suffix)
 
-    @staticmethod
-    def check_suffix(path: str | os.PathLike[str]) -> None:
-        """Check what is to be written, before anything is computed; see `export`.
-
-        Raises:
-            InputError: Another name or ending.
-        """
-        check_suffix(path)
-
-    def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write a table as CSV, by the file's name (`index.csv`, `groups.csv`, ...), or all of it as `.json`.
-
-        Raises:
-            InputError: Another name or ending.
-            StorageError: It cannot be written.
-        """
-        return write(path, self.figures)
+    def table(self, path: str | os.PathLike[str]) -> str:
+        """A derived table as CSV, by the file's name (`index.csv`, `groups.csv`, ...), or all of them as JSON."""
+        return text(path, self.figures)
 
     def page(self) -> Page:
         """The page."""

@@ -3,10 +3,9 @@
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sightline.report.exported import table_of, write_text
+from sightline.report.exported import table_of
 from sightline.report.generalisation.figures import Figures, View
 
 if TYPE_CHECKING:
@@ -41,17 +40,10 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
     table_of(path, TABLES, "faces")
 
 
-def write(path: str | os.PathLike[str], figures: Figures) -> Path:
-    """Write one table as CSV, or everything as JSON, whole or not at all.
-
-    Raises:
-        InputError: Another name or ending.
-        StorageError: It cannot be written.
-    """
+def text(path: str | os.PathLike[str], figures: Figures) -> str:
+    """One table as CSV, by the file's name, or everything as JSON."""
     name = table_of(path, TABLES, "faces")
-    if name is None:
-        return write_text(path, json.dumps(as_json(figures), indent=1, allow_nan=False))
-    return write_text(path, frame(figures, name).write_csv())
+    return json.dumps(as_json(figures), indent=1, allow_nan=False) if name is None else frame(figures, name).write_csv()
 
 
 def frame(figures: Figures, name: str) -> "polars.DataFrame":
