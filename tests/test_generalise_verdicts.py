@@ -85,6 +85,8 @@ def world(kind, *, models=6, images=40, seed=0, negative=False, skill=0.9, contr
         factors=members,
         factor_names=("task", factor),
         methods=("lrp",),
+        fills=("dataset-mean",),
+        modes=("keep",),
         images=tuple(range(images)),
         manifest={"settings": {"grid": GRID}},
         decisions=lambda: pl.DataFrame(decisions),

@@ -27,7 +27,7 @@ _WHOLE: dict[str, Callable[[Figures], "polars.DataFrame"]] = {
     "parts": lambda f: f.parts,
     "decisions": lambda f: f.study.decisions(),
 }
-_PERMUTED = ("factors", "asymmetry", "agreement")  # these take long: for the first view of each method
+_PERMUTED = ("asymmetry", "agreement")  # these take long: for the first view of each method
 TABLES = (*_OF_VIEW, *_WHOLE)
 
 
@@ -52,7 +52,7 @@ def frame(figures: Figures, name: str) -> "polars.DataFrame":
 
     if name in _WHOLE:
         return _WHOLE[name](figures)
-    views = figures.by_method if name in _PERMUTED else figures.views
+    views = figures.by_method if name in _PERMUTED else figures.conditions if name == "factors" else figures.views
     found = []
     for view in views:
         made = _OF_VIEW[name](figures, view)

@@ -63,6 +63,11 @@ class Figures:
         found = {view.method: view for view in reversed(self.views) if self._plain(view)}
         return [found[method] for method in self.study.methods]
 
+    @cached_property
+    def conditions(self) -> list[View]:
+        """All views of the first measure: each method, fill and mode."""
+        return [view for view in self.views if view.measure == self.study.measure]
+
     def _plain(self, view: View) -> bool:
         study = self.study
         return (view.fill, view.mode, view.measure) == (study.fills[0], study.modes[0], study.measure)

@@ -25,7 +25,7 @@ def _of_view(figures: Figures, view: View) -> list[Block]:
     blocks: list[Block] = [by_difference(figures, view)]
     if len(figures.factors) > 1:
         blocks += [_same(figures, view, factor) for factor in figures.factors[:1]]
-    effects = _effects(figures, view) if view in figures.by_method else None  # thousands of permutations each
+    effects = _effects(figures, view) if view in figures.conditions else None
     return [*blocks, *([effects] if effects else [])]
 
 

@@ -14,6 +14,7 @@ _ASKED = {
     "Does relevance carry over?": ("carries",),
     RULE: ("validity",),
     "Between which models, and what matters?": ("factor",),
+    "And with another fill, or the other way of masking?": ("elsewhere",),
     "Both ways alike?": ("asymmetry",),
     "Is it more than what needs no model?": ("control",),
     "Are the maps alike?": ("alike", "swap"),

@@ -64,10 +64,10 @@ def effects(curves: Curves) -> Iterator[Sentence]:
             continue
         cost = interval(row["effect"], row["low"], row["high"])
         p = f"{p_value(row['p_holm'])} after correction for {len(frame)} factor{'s' if len(frame) > 1 else ''}"
-        sure = _sure(row)
-        if sure and row["effect"] > 0:
+        claimed = sure(row)
+        if claimed and row["effect"] > 0:
             text = f"Differing in {factor} takes {cost} off the index, the other factors held ({p})."
-        elif sure:
+        elif claimed:
             text = f"Models that differ in {factor} serve each other better than those that do not: {cost} ({p})."
         else:
             text = f"That differing in {factor} takes anything off the index cannot be told: {cost} ({p})."
@@ -75,14 +75,14 @@ def effects(curves: Curves) -> Iterator[Sentence]:
                 text = f"{text[:-1]}; a family of this design cannot reach less than p = {row['p_least']:.2f}."
         yield Sentence("factor", text, figures)
     ranked = [r for r in frame.iter_rows(named=True) if r["rank"] == 1 and r["first"] is not None]
-    if ranked and len(frame) > 1 and ranked[0]["first"] >= SURE and _sure(ranked[0]):
+    if ranked and len(frame) > 1 and ranked[0]["first"] >= SURE and sure(ranked[0]):
         one = ranked[0]
         text = f"Of all factors, {one['factor']} matters most: in {one['first']:.0%} of the resamples."
         yield Sentence("factor", text, {"factor": one["factor"], "first": one["first"]})
 
 
-def _sure(row: Mapping[str, Any]) -> bool:
-    """Both tests: p is of other models at these images, the interval is of other images and models too."""
+def sure(row: Mapping[str, Any]) -> bool:
+    """Whether both tests say so: p is of other models at these images, the interval of other images and models too."""
     if row["p_holm"] is None or row["low"] is None or row["high"] is None:
         return False
     return bool(row["p_holm"] < ALPHA and (row["low"] > 0 or row["high"] < 0))
@@ -108,7 +108,7 @@ def asymmetries(curves: Curves) -> Iterator[Sentence]:
     for factor in curves.factor_names:
         rows = statistics.asymmetry(curves, factor)
         for row in rows.drop_nulls("p_holm").iter_rows(named=True):
-            if _sure(row):
+            if sure(row):
                 yield Sentence("asymmetry", _of_values(row), {"factor": factor, **_both(row)})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sightline.studies.generalising.validity import claims, verdicts
+from sightline.studies.generalising.validity.elsewhere import elsewhere
 from sightline.studies.generalising.validity.rows import SWAP
 from sightline.studies.generalising.validity.rule import MAPS_MARGIN, answered
 from sightline.studies.generalising.validity.table import CASCADE, Finding, findings, skills, table
@@ -40,6 +41,7 @@ def sentences(run: "Generalisation", found: list[Finding] | None = None) -> list
         said = [
             *claims.carries(curves, run.factor_names),
             *claims.effects(curves),
+            *elsewhere(run, method),
             *claims.asymmetries(curves),
             *claims.controls(curves),
             *_alike(of_method),

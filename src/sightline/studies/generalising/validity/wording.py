@@ -26,7 +26,7 @@ class Sentence:
     """One thing that can be said.
 
     Attributes:
-        kind: chance, carries, alike, factor, asymmetry, control, validity, swap or rules.
+        kind: chance, carries, alike, factor, elsewhere, asymmetry, control, validity, swap or rules.
         text: In plain words, with figures and intervals.
         figures: The same as numbers; `method` where it is of one.
     """
