@@ -10,7 +10,9 @@ from scipy import stats
 from audit_tables import Made, bias, clean, edit, error, evidence, group
 from sightline.errors import InputError
 from sightline.studies.auditing._sentences import between, percent
-from sightline.studies.auditing.findings import KINDS, Thresholds, findings
+from sightline.studies.auditing.findings import findings
+from sightline.studies.auditing.kinds import KINDS
+from sightline.studies.auditing.thresholds import Thresholds
 
 
 def kinds(made: Made, **settings) -> list[tuple[str, str, int]]:

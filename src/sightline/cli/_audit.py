@@ -20,7 +20,7 @@ from sightline.studies.auditing import METHODS, Audit, audit
 from sightline.studies.auditing._sentences import between, percent
 from sightline.studies.auditing.conditions import check as check_conditions
 from sightline.studies.auditing.conditions import parse
-from sightline.studies.auditing.findings import KINDS
+from sightline.studies.auditing.kinds import KINDS
 from sightline.studies.auditing.plan import told_preparation
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sightline.studies.auditing import Audit, compare
 from sightline.studies.auditing._rules_evidence import reference
 from sightline.studies.auditing._sentences import percent
 from sightline.studies.auditing.comparison import Comparison
-from sightline.studies.auditing.findings import KINDS
+from sightline.studies.auditing.kinds import KINDS
 
 if TYPE_CHECKING:
     import polars

@@ -8,7 +8,8 @@ from sightline.report.benchmark import wording
 from sightline.report.page import Block, Callout, Choice, Figures, Section, Table
 from sightline.studies.auditing import Audit
 from sightline.studies.auditing._sentences import percent
-from sightline.studies.auditing.findings import KINDS, Thresholds
+from sightline.studies.auditing.kinds import KINDS
+from sightline.studies.auditing.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import polars

@@ -85,7 +85,8 @@ def _findings(tables: Tables, value: Value) -> float:
     """How many findings there are that no intervention contradicts; by attribute, kind and least severity."""
     import polars as pl
 
-    from sightline.studies.auditing.findings import KINDS, findings
+    from sightline.studies.auditing.findings import findings
+    from sightline.studies.auditing.kinds import KINDS
 
     asked = getattr(tables, "findings", None)
     frame = (asked() if asked is not None else findings(tables)).filter(pl.col("severity") > 0)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sightline.studies.auditing import _sentences as say
+from sightline.studies.auditing.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import polars
-
-    from sightline.studies.auditing.findings import Thresholds
 
 Line = Mapping[str, Any]
 JOINED = " x "
@@ -35,7 +34,7 @@ class Candidate:
     """One test.
 
     Attributes:
-        kind: A key of `findings.KINDS`.
+        kind: A key of `kinds.KINDS`.
         attribute: Of what.
         p: Of the test, in [0, 1].
         effect: How large it is, in the unit of its kind's limits; larger is worse.
@@ -87,7 +86,7 @@ def known(line: Line, *names: str) -> bool:
     return all(line.get(name) is not None and math.isfinite(line[name]) for name in names)
 
 
-def errors(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def errors(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Do the two sides of an attribute get their errors in unequal shares?
 
     Fisher's exact test of FN of P against FP of N. One-sided where one side is rare (is the minority neglected?), else
@@ -123,7 +122,7 @@ def errors(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
         )
 
 
-def groups(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def groups(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Is a group served worse than all other images of the same truth? Fisher's exact test, one-sided.
 
     FNR and FPR apart, so that a group which merely has more images of the harder side is not blamed; every group that

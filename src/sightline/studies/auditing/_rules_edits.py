@@ -1,13 +1,10 @@
 """Rules on what edits alone can tell: something elsewhere decides, or a companion of the attribute does."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from sightline.studies.auditing import _sentences as say
 from sightline.studies.auditing._rules import Candidate, Line, Tables, known, step
-
-if TYPE_CHECKING:
-    from sightline.studies.auditing.findings import Thresholds
+from sightline.studies.auditing.thresholds import Thresholds
 
 ELSEWHERE = ("cue", "paste", "sweep")
 """Edits of what is not the attribute's region."""
@@ -15,7 +12,7 @@ EXACT = ("counterfactual", "pairs")
 """Edits after which the image has the attribute, or has it no more, with all else equal."""
 
 
-def elsewhere(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def elsewhere(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Does something outside of the attribute's region change its answer?
 
     The permutation test of the edit against its controls; the effect is the difference of both, in probability.
@@ -39,7 +36,7 @@ def elsewhere(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
         )
 
 
-def companions(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def companions(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Does the answer follow the attribute, or what goes with it?
 
     P(yes | images that have it) against P(yes | images into which it was put, all else equal), and likewise for no: an

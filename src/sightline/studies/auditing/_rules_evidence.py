@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from sightline.studies.auditing import _sentences as say
 from sightline.studies.auditing._rules import Candidate, Line, Tables, above, known, step
 from sightline.studies.auditing.edits import ON_REGION
+from sightline.studies.auditing.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import polars
 
-    from sightline.studies.auditing.findings import Thresholds
 
-
-def shares(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def shares(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Is more than half of a side's decision the same for every image?
 
     1 - share_own = share_bias + share_common against one half; the larger of the two names the finding.
@@ -64,7 +63,7 @@ def evidence_lines(tables: Tables) -> dict[tuple[str, str], Line]:
     return {(line["attribute"], line["side"]): line for line in mine.iter_rows(named=True)}
 
 
-def evidence(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def evidence(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Does the evidence lie where it should?
 
     Decisions for yes with less energy in the region than chance; majority decisions without energy there while those
@@ -86,11 +85,11 @@ def evidence(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
             yield _without(attribute, pair[0], pair[1], tested, limits)  # type: ignore[arg-type]
 
 
-def _usable(line: Line, limits: "Thresholds") -> bool:
+def _usable(line: Line, limits: Thresholds) -> bool:
     return line["n"] >= limits.min_count and known(line, "pe", "pe_low", "pe_high", "chance") and line["chance"] > 0
 
 
-def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: "Thresholds") -> Candidate:
+def _outside(attribute: str, yes: Line, tested: "Verdict | None", limits: Thresholds) -> Candidate:
     p = above(-yes["pe"], -yes["pe_high"], -yes["pe_low"], -yes["chance"])
     severity = step(-yes["pe"] / yes["chance"], tuple(-limit for limit in limits.outside))  # type: ignore[arg-type]
     text = say.outside(yes) if severity else ""
@@ -117,7 +116,7 @@ def _confirmed(tested: "Verdict | None") -> bool | None:
     return True if tested.idle else False if tested.matters else None
 
 
-def _without(attribute: str, few: Line, many: Line, tested: "Verdict | None", limits: "Thresholds") -> Candidate:
+def _without(attribute: str, few: Line, many: Line, tested: "Verdict | None", limits: Thresholds) -> Candidate:
     """Majority: no more than chance and far less than the minority; minority: above chance."""
     from scipy.stats import norm
 
@@ -160,7 +159,7 @@ class Verdict:
     idle: bool
 
 
-def verdicts(tables: Tables, limits: "Thresholds", direction: str = "remove") -> dict[str, Verdict]:
+def verdicts(tables: Tables, limits: Thresholds, direction: str = "remove") -> dict[str, Verdict]:
     """The strongest intervention of each attribute: `remove` hides what is there, `neutral` where there is nothing."""
     found: dict[str, Verdict] = {}
     for line in tables.interventions().iter_rows(named=True):
@@ -176,7 +175,7 @@ def verdicts(tables: Tables, limits: "Thresholds", direction: str = "remove") ->
     return found
 
 
-def interventions(tables: Tables, limits: "Thresholds") -> Iterator[Candidate]:
+def interventions(tables: Tables, limits: Thresholds) -> Iterator[Candidate]:
     """Maps that point at the region although taking it away changes no more than taking away something else."""
     lines, edits = evidence_lines(tables), verdicts(tables, limits)
     for attribute, verdict in edits.items():

@@ -9,135 +9,19 @@ with severity 0.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from sightline.errors import InputError
 from sightline.studies.auditing import _rules, _rules_edits, _rules_evidence, _sentences
 from sightline.studies.auditing._rules import Candidate, Tables
+from sightline.studies.auditing.kinds import KINDS
+from sightline.studies.auditing.thresholds import Steps, Thresholds
 from sightline.studies.statistics import holm
 
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["KINDS", "Kind", "Tables", "Thresholds", "findings"]
-
-Steps = tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """How large an effect must be; conventions, stated in the report. Three limits: notable, serious, grave.
-
-    Attributes:
-        alpha: Level of the whole audit, after Holm's correction.
-        min_count: Images that each side of a comparison must have.
-        rare: Share up to which a side counts as rare.
-        gap: Error of the rare side minus that of the other.
-        lean: Absolute difference of FNR and FPR where no side is rare.
-        constant: Share of a side's decision that is the same for every image.
-        empty: Rate of empty maps on the majority's side.
-        outside: Energy in the region as a multiple of chance (lift), at most.
-        points: Lift from which on a map counts as pointing at the region.
-        idle: Difference between changing the region and changing something else, in probability, below which (upper
-            end of the interval) the region counts as without effect.
-        group: Error of a group minus that of all others.
-        crossed: Group columns up to which their intersections are tested too.
-        elsewhere: What changing something outside the region does beyond its control, in probability.
-        companion: Share of right answers on images that have the attribute (or not) minus that on images in which it
-            alone was switched.
-    """
-
-    alpha: float = 0.05
-    min_count: int = 20
-    rare: float = 0.4
-    gap: Steps = (0.10, 0.25, 0.40)
-    lean: Steps = (0.15, 0.30, 0.45)
-    constant: Steps = (0.50, 0.75, 1.00)
-    empty: Steps = (0.50, 0.75, 0.90)
-    outside: Steps = (0.75, 0.50, 0.25)
-    points: float = 1.5
-    idle: float = 0.03
-    group: Steps = (0.10, 0.20, 0.30)
-    crossed: int = 3
-    elsewhere: Steps = (0.10, 0.25, 0.50)
-    companion: Steps = (0.15, 0.30, 0.50)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1 or self.min_count < 2 or not 0 < self.rare <= 0.5:
-            raise InputError("alpha must lie between 0 and 1, min_count be 2 or more, rare lie in (0, 0.5]")
-        for name in ("gap", "lean", "constant", "empty", "group", "elsewhere", "companion"):
-            if list(getattr(self, name)) != sorted(getattr(self, name)):
-                raise InputError(f"the three limits of {name} must rise")
-        if list(self.outside) != sorted(self.outside, reverse=True):
-            raise InputError("the three limits of outside must fall")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a kind of finding is called, what it means, and what may be done."""
-
-    title: str
-    meaning: str
-    advice: str
-
-
-KINDS = {
-    "neglected-minority": Kind(
-        "The rarer side bears the errors",
-        "A classifier that mostly sees one answer may do well on average by giving it nearly always.",
-        "Weigh the rarer side higher in training, collect more of it, or choose another threshold; then audit again.",
-    ),
-    "sign-asymmetry": Kind(
-        "One answer is given too readily",
-        "Both sides are about as frequent, but one of them gets far more wrong answers.",
-        "Choose the threshold on held-out images; the errors table shows what a tuned threshold gives.",
-    ),
-    "worst-group": Kind(
-        "A group is served worse",
-        "The classifier errs more often on one group of images than on all others.",
-        "Look at the group's images, and at how many the training had; collect more, or weigh them higher.",
-    ),
-    "bias-decides": Kind(
-        "A constant decides, not the image",
-        "Most of what makes the decision is a fixed number of the network that no image can change.",
-        "Train with balanced weights, then audit again; do not read such a decision as a statement about the image.",
-    ),
-    "common-evidence-decides": Kind(
-        "What fires on every image decides",
-        "Most of what makes the decision are features that are there in all images, so it is a constant in effect.",
-        "Train with balanced weights, then audit again; do not read such a decision as a statement about the image.",
-    ),
-    "majority-without-evidence": Kind(
-        "The usual answer rests on nothing in the region",
-        "For the rarer answer the classifier looks where it should, for the usual one it does not.",
-        "Compare with the shares of bias below; train with balanced weights, then audit again.",
-    ),
-    "shortcut": Kind(
-        "Something elsewhere decides",
-        "Changing what has nothing to do with the attribute changes the answer.",
-        "Find out whether the thing is there when the classifier is used; take it out of the training images, or have "
-        "it there with and without the attribute; then audit again.",
-    ),
-    "companion-decides": Kind(
-        "A companion of the attribute decides",
-        "The answer is right while attribute and companion come together, and wrong when one of them changes alone.",
-        "Find the companion with the edit “sweep” and the mean maps; train on images in which both come apart.",
-    ),
-    "evidence-outside-region": Kind(
-        "The evidence lies elsewhere",
-        "The classifier says yes because of something outside the place where the attribute is to be seen.",
-        "Look at the mean map for what it looks at: a companion of the attribute, a mark, a background. Test it by "
-        "taking that away.",
-    ),
-    "intervention-unconfirmed": Kind(
-        "The maps point at a region that does not matter",
-        "Maps and intervention disagree, so the maps of this attribute prove nothing.",
-        "Try another method, and edits that are closer to real images.",
-    ),
-}
-"""Kind -> how it is told, in the order of the report."""
+__all__ = ["Tables", "findings"]
 
 _BY_EDITS = ("shortcut", "companion-decides", "intervention-unconfirmed")  # they are interventions: no verdict on them
 
