@@ -1,5 +1,9 @@
 """Imputation against a direct solution, and ROAD against its definition."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -104,6 +108,20 @@ def test_imputation_is_the_same_with_any_number_of_threads_and_from_any_memory(s
         torch.set_num_threads(threads)
     assert torch.equal(other, expected)
     assert torch.equal(fill(images.requires_grad_(), holes), expected)
+
+
+def test_imputation_goes_on_where_what_is_compiled_cannot_be_kept(tmp_path):
+    pytest.importorskip("numba")
+    code = """
+import resource, torch
+from sightline.metrics.faithfulness._imputation import _for_processors, fill
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as a full disk
+hole = torch.rand(2, 9, 9) < 0.5
+print(tuple(fill(torch.rand(2, 3, 9, 9), hole).shape), _for_processors() is not None)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "(2, 3, 9, 9) True\n", done.stderr
 
 
 def test_imputation_agrees_with_pytorch_grad_cam(solver):

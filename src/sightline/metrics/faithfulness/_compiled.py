@@ -5,7 +5,9 @@ no point is a special one. It is compiled once, in seconds, and kept on disk, be
 `NUMBA_CACHE_DIR` says; Numba does not see a change of `_banded` there.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,19 @@ from sightline.metrics.faithfulness._multigrid import BEND, COARSEST, FEWEST, MO
 
 _in_any_order = njit(**OPTIONS, fastmath={"contract", "reassoc"})  # sums: as suits vectors
 _of_finite = njit(**OPTIONS, fastmath={"nnan", "nsz"})  # maxima: the same
-_kept = njit(**OPTIONS, fastmath={"contract"}, cache=True)  # on disk, with all that it calls
 _inlined = njit(inline="always")
 
 _G, _OVER_G, _OVER_D, _OVER_GD, _K, _S, _Z, _T = range(8)  # of a grid, in the letters of `_multigrid`; T under way
 _0, _QUARTER, _HALF, _1, _2 = (np.float32(value) for value in (0, 0.25, 0.5, 1, 2))
 _FIRST_BEND, _NEXT_BEND = (np.float32(value) for value in BEND)
+
+
+def _kept(function: Callable[..., bool]) -> Callable[..., bool]:
+    """Compiled and, with all that it calls, kept on disk; without a folder that can be written, for this process."""
+    try:
+        return njit(**OPTIONS, fastmath={"contract"}, cache=True)(function)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return compiled(function)  # type: ignore[no-any-return]
 
 
 def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
@@ -34,6 +43,8 @@ def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
     M, _, H, W = images.shape
     arrays = images.contiguous().numpy(), holes.contiguous().numpy(), out.numpy()
     sides, threads = _sides(H, W), max(1, min(M, torch.get_num_threads()))
+    with suppress(OSError):  # compiled once, with nothing to do; it may be that the disk has no room to keep it
+        _fill_some(*(a[:0] for a in arrays), sides, near, 0, threads)
     with ThreadPoolExecutor(threads) as pool:
         return all(pool.map(lambda first: _fill_some(*arrays, sides, near, first, threads), range(threads)))
 
