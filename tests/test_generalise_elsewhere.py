@@ -51,16 +51,16 @@ def test_an_effect_of_one_fill_alone_is_called_one_of_the_mask():
     (effect,) = [s for s in found if "effects" in s.figures]
     assert effect.kind == "elsewhere"
     assert effect.figures["factor"] == "pretraining"
-    assert "found with fill grey 0.5" in effect.text
-    assert "cannot be told with fill blur" in effect.text
+    assert "found under grey (0.5" in effect.text
+    assert "cannot be told under blur (" in effect.text
     assert effect.text.endswith("as much a finding about the mask as about the models.")
-    assert effect.figures["effects"]["fill grey"]["effect"] == pytest.approx(0.5, abs=0.03)
+    assert effect.figures["effects"]["grey"]["effect"] == pytest.approx(0.5, abs=0.03)
 
 
 def test_an_effect_of_all_fills_is_said_to_be_one():
     found = said({("grey", "keep"): 0.5, ("blur", "keep"): 0.3})
     (effect,) = [s for s in found if "effects" in s.figures]
-    assert effect.text.startswith("Differing in pretraining takes something off the index whatever is run: fill grey")
+    assert effect.text.startswith("Differing in pretraining takes something off the index whatever is run: grey (")
 
 
 def test_the_span_of_the_index_names_its_ends():
@@ -68,7 +68,7 @@ def test_the_span_of_the_index_names_its_ends():
     found = said(costs, modes=("keep", "remove"))
     spans = {s.figures["factor"]: s for s in found if "g" in s.figures}
     assert set(spans) == {"pretraining", "seed"}
-    assert "0.50 (keep with fill grey) to 0.89 (keep with fill blur)" in spans["pretraining"].text
+    assert "0.50 (keep/grey) to 0.89 (keep/blur)" in spans["pretraining"].text
     assert len(spans["seed"].figures["g"]) == 4
     assert min(spans["seed"].figures["g"].values()) > 0.95
 
@@ -77,7 +77,7 @@ def test_what_is_not_defined_is_counted():
     found = said(
         {("grey", "keep"): 0.5, ("blur", "keep"): 0.4, ("black", "keep"): None}, fills=("grey", "blur", "black")
     )
-    assert any("not defined with 1 of 3" in s.text for s in found)
+    assert any("not defined under 1 of 3" in s.text for s in found)
 
 
 def test_one_fill_and_mode_says_nothing_more():

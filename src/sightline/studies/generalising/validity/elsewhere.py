@@ -33,16 +33,15 @@ def elsewhere(run: "Generalisation", method: str) -> Iterator[Sentence]:
 
 
 def _name(run: "Generalisation", fill: str, mode: str) -> str:
-    """`keep` and `fill blur`, of what there is more than one."""
-    parts = [mode] * (len(run.modes) > 1) + [f"fill {fill}"] * (len(run.fills) > 1)
-    return " with ".join(parts)
+    """`keep/blur`, or what there is more than one of."""
+    return "/".join([mode] * (len(run.modes) > 1) + [fill] * (len(run.fills) > 1))
 
 
 def _span(factor: str, rows: dict[str, Row], asked: int) -> Iterator[Sentence]:
     if len(rows) < 2:
         return
     low, high = (pick(rows, key=lambda name: rows[name]["g"]) for pick in (min, max))
-    missing = f"; it is not defined with {asked - len(rows)} of {asked}" if len(rows) < asked else ""
+    missing = f"; it is not defined under {asked - len(rows)} of {asked}" if len(rows) < asked else ""
     text = (
         f"Between {models_by(factor)} the index is {number(rows[low]['g'])} ({low}) to {number(rows[high]['g'])} "
         f"({high}), as fill and mode are chosen{missing}."
@@ -56,12 +55,12 @@ def _effect(factor: str, rows: dict[str, Row]) -> Iterator[Sentence]:
     open_ = [name for name in rows if name not in found]
     if not found:
         return
-    told = {name: f"{name} {interval(row['effect'], row['low'], row['high'])}" for name, row in rows.items()}
+    told = {name: f"{name} ({interval(row['effect'], row['low'], row['high'])})" for name, row in rows.items()}
     if open_:
         text = (
-            f"That differing in {factor} takes something off the index is found with {joined([told[n] for n in found])}"
-            f"; it cannot be told with {joined([told[n] for n in open_], 'or')}. So it is as much a finding about the "
-            "mask as about the models."
+            f"That differing in {factor} takes something off the index is found under "
+            f"{joined([told[n] for n in found])}; it cannot be told under {joined([told[n] for n in open_], 'or')}. So "
+            "it is as much a finding about the mask as about the models."
         )
     else:
         text = f"Differing in {factor} takes something off the index whatever is run: {joined(list(told.values()))}."
