@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import platform
 import time
 import zlib
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from sightline.explainers.question import Estimate, Probed, Question
 from sightline.explanation import Explanation
 from sightline.registry import Fuse, Method, Paper
 from sightline.target import AnyTarget
+from sightline.versions import versions
 
 __all__ = [
     "Explainer",
@@ -168,8 +168,6 @@ class Explainer:
         )
 
     def _provenance(self, result: Maps) -> dict[str, Any]:
-        from sightline import __version__
-
         paper = str(self.method.paper) if self.method.paper else None
         return {
             "settings": recorded(self),
@@ -177,7 +175,7 @@ class Explainer:
             "fuse": self.fuse if len(self.layer) > 1 else None,
             "seed": self.seed,
             "classifier": self.classifier.describe(),
-            "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": versions(),
             **result.record,
         }
 

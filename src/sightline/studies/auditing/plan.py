@@ -1,14 +1,11 @@
 """What an audit asks: a classifier, images with known attributes, regions, methods, layers, groups and edits."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
-from sightline import __version__, registry
+from sightline import registry
 from sightline.capture import INPUT, module_of, unknown_layer
 from sightline.classifier import BlackBox, Classifier
 from sightline.data.alignment import Preparation
@@ -21,6 +18,7 @@ from sightline.loading.trained import preparation_of
 from sightline.studies.auditing.head import Head, head
 from sightline.studies.auditing.readout import Asked, Readout, readout
 from sightline.studies.auditing.source import FaceSource, RecordSource, Source
+from sightline.versions import versions
 
 if TYPE_CHECKING:
     from sightline.data.regions import Regions
@@ -168,7 +166,7 @@ class Plan:
             "groups": list(self.groups),
             "bias_images": self.biased,
             "seed": self.seed,
-            "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": versions(),
         }
         if self.edits:
             from sightline.studies.auditing import edits

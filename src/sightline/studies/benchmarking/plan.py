@@ -1,15 +1,12 @@
 """What a benchmark asks: models, images, methods, metrics, and the switches that decide about the numbers."""
 
 import json
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from sightline import __version__, registry
+from sightline import registry
 from sightline.classifier import BlackBox, Classifier
 from sightline.data.annotations.record import Record
 from sightline.data.fitting import How
@@ -21,6 +18,7 @@ from sightline.metrics.evaluation import asked, label
 from sightline.metrics.metric import Metric
 from sightline.studies.benchmarking import weights
 from sightline.target import AnyTarget
+from sightline.versions import versions
 
 OTHER_IMAGE = "other-image"
 CONTROLS = ("uniform", "random", "centre", "edges", "fake-cam", OTHER_IMAGE)
@@ -136,7 +134,7 @@ class Plan:
             "fit": self.fit,
             "precision": self.options.precision,
             "backend": self.options.backend,
-            "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": versions("numba", "openvino"),
         }
 
     def protocol(self) -> dict[str, Any]:

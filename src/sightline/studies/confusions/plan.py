@@ -2,16 +2,13 @@
 
 import math
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sightline import __version__, registry
+from sightline import registry
 from sightline.classifier import BlackBox, Classifier
 from sightline.data import annotations
 from sightline.data.annotations.record import Record
@@ -22,6 +19,7 @@ from sightline.explainers.masking._options import Options
 from sightline.layers import default_layer
 from sightline.metrics.faithfulness._curves import Fill
 from sightline.studies.confusions.classes import Likeness, likeness
+from sightline.versions import versions
 
 MASKED = 10
 """Passes of an error, at most: keep and cut of two maps, object and rest, drop of two maps, and some room."""
@@ -148,7 +146,7 @@ class Plan:
             "fit": self.fit,
             "precision": self.options.precision,
             "backend": self.options.backend,
-            "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": versions(),
         }
 
     def manifest(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sightline import __version__, registry
+from sightline import registry
 from sightline.classifier import Classifier
 from sightline.data.alignment import Preparation
 from sightline.errors import InputError, MethodError
@@ -24,6 +23,7 @@ from sightline.studies.generalising.family import Family, Member
 from sightline.studies.generalising.maps import OWN, VARIANTS
 from sightline.studies.generalising.masks import CONTROLS
 from sightline.studies.generalising.source import Given, Size, Source, source_of
+from sightline.versions import versions
 
 if TYPE_CHECKING:
     from sightline.data.regions import Regions
@@ -157,7 +157,7 @@ class Plan:
             "seed": self.seed,
             "precision": self.options.precision,
             "backend": self.options.backend,
-            "versions": {"sightline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": versions("openvino"),
         }
 
     def _described(self, member: Member) -> dict[str, Any]:

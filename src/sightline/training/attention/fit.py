@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sightline import __version__, store
+from sightline import store
 from sightline.classifier import BlackBox, Classifier
 from sightline.errors import StorageError
 from sightline.explainers.learned._attention import Kind
@@ -26,6 +25,7 @@ from sightline.training.attention.job import Job, job_of
 from sightline.training.attention.keeping import Announce, kept_features
 from sightline.training.attention.recipe import Recipe
 from sightline.training.attention.run import BEST, STUDY, Trainer, check_same, clear
+from sightline.versions import versions
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def fit_attention(
         "study": STUDY,
         "settings": settings,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
+        "versions": versions("lightning-fabric", "safetensors"),
         "labels": list(classifier.labels),
         "model": type(job.classifier.source).__name__,
     }
@@ -170,10 +170,3 @@ def _say_what(job: Job, trainer: Trainer, say: Announce) -> None:
     done = len(trainer.rows)
     if done:
         say(f"{done} of {recipe.epochs} epochs are finished")
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "lightning-fabric", "safetensors")
-    return {"sightline": __version__, "python": platform.python_version(), **{n: version(n) for n in names}}

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline import __version__, store
+from sightline import store
 from sightline.classifier import Classifier
 from sightline.data.alignment import Preparation
 from sightline.errors import ModelError, StorageError
@@ -34,6 +33,7 @@ from sightline.training.attributes.losses import objective_of
 from sightline.training.attributes.material import Material, material
 from sightline.training.attributes.recipe import Recipe, recipe_of
 from sightline.training.attributes.run import STUDY, Trainer, optimiser_of
+from sightline.versions import versions
 
 Announce = Callable[[str], object]
 
@@ -157,7 +157,12 @@ def fit_attributes(
     settings = {**about, "images": {**images.counts(), "digest": images.digest}, "processes": fabric.world_size}
     settings["begins"] = None if weights is None else hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:16]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    manifest = {"study": STUDY, "settings": settings, "created": _now(), "versions": _versions()}
+    manifest = {
+        "study": STUDY,
+        "settings": settings,
+        "created": _now(),
+        "versions": versions("lightning-fabric", "safetensors"),
+    }
     with store.Run(folder, manifest, overwrite=overwrite) if first else nullcontext() as run:
         if overwrite and first:
             _clear(folder)
@@ -226,7 +231,7 @@ def _trainer(
         recipe=recipe,
         run=run,
         out=out,
-        about={**about, "images": images.digest, "versions": _versions()},
+        about={**about, "images": images.digest, "versions": versions("lightning-fabric", "safetensors")},
         digest=digest,
         every=every,
     )
@@ -256,10 +261,3 @@ def _check_same(path: Path, digest: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "lightning-fabric", "safetensors")
-    return {"sightline": __version__, "python": platform.python_version(), **{n: version(n) for n in names}}
