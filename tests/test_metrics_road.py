@@ -12,7 +12,7 @@ import sightline as sl
 from metrics_case import SIZE, classifier, maps_of, pixels, planted, probability
 from sightline.errors import MetricError
 from sightline.metrics import Session, Trial
-from sightline.metrics.faithfulness import _imputation
+from sightline.metrics.faithfulness import _imputation, _multigrid
 from sightline.metrics.faithfulness._imputation import fill
 from sightline.metrics.metric import find
 
@@ -38,6 +38,8 @@ def holes_of(kind, H=37, W=50):
         "almost all": blobs > blobs.flatten().kthvalue(20).values,
         "stripes": columns % 2 == 0,
         "two pixels known": ~(((rows == 3) & (columns == 5)) | ((rows == 30) & (columns == 44))),
+        "edge": rows >= H - 16,
+        "corner": (rows >= H - 16) & (columns >= W - 16),
         "one pixel": (rows == 0) & (columns == 0),
         "none": torch.zeros(H, W, dtype=torch.bool),
     }[kind]
@@ -50,6 +52,18 @@ def test_imputation_equals_a_direct_solution(kind, solver):
     for accuracy in (1e-3, 2e-5):
         found = fill(image[None], hole[None], accuracy=accuracy)[0]
         assert torch.equal(found[:, ~hole], image[:, ~hole])
+        assert float((found - slow.imputed(image, hole)).abs().max()) < accuracy
+
+
+@pytest.mark.parametrize("kind", ["edge", "corner"])
+@pytest.mark.parametrize("accuracy", [1e-3, 2e-5])
+def test_imputation_begins_anew_where_its_corrections_overshoot(kind, accuracy, solver):
+    """Holes at an edge that begin on points of all grids: four in five parts of the error outlive a cycle."""
+    holes = torch.stack([holes_of(kind, 64, 64), holes_of("blobs", 64, 64)])
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(6))
+    given_up = _multigrid._tried(images, holes, accuracy, torch.empty_like(images), _multigrid.BEND)
+    assert given_up.tolist() == [True, False]
+    for found, image, hole in zip(fill(images, holes, accuracy=accuracy), images, holes, strict=True):
         assert float((found - slow.imputed(image, hole)).abs().max()) < accuracy
 
 

@@ -16,7 +16,7 @@ from numba import njit
 from torch import Tensor
 
 from sightline.metrics.faithfulness._banded import OPTIONS, Array, compiled, factorise, solve
-from sightline.metrics.faithfulness._multigrid import BEND, COARSEST, FEWEST, MOST
+from sightline.metrics.faithfulness._multigrid import BEND, COARSEST, FEWEST, FLOOR, LEFT, MOST, PLAIN, SLOW
 
 _in_any_order = njit(**OPTIONS, fastmath={"contract", "reassoc"})  # sums: as suits vectors
 _of_finite = njit(**OPTIONS, fastmath={"nnan", "nsz"})  # maxima: the same
@@ -24,7 +24,8 @@ _inlined = njit(inline="always")
 
 _G, _OVER_G, _OVER_D, _OVER_GD, _K, _S, _Z, _T = range(8)  # of a grid, in the letters of `_multigrid`; T under way
 _0, _QUARTER, _HALF, _1, _2 = (np.float32(value) for value in (0, 0.25, 0.5, 1, 2))
-_FIRST_BEND, _NEXT_BEND = (np.float32(value) for value in BEND)
+_BENDS = np.array((BEND, PLAIN), np.float32)
+_FLOOR = FLOOR * np.finfo(np.float32).eps
 
 
 def _kept(function: Callable[..., bool]) -> Callable[..., bool]:
@@ -35,8 +36,8 @@ def _kept(function: Callable[..., bool]) -> Callable[..., bool]:
         return compiled(function)  # type: ignore[no-any-return]
 
 
-def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
-    """Fill float32 images on a CPU until a cycle changes no value by more than `near`; False if one never came to that.
+def fill(images: Tensor, holes: Tensor, accuracy: float, out: Tensor) -> bool:
+    """`_imputation.fill` of float32 images on a CPU; False if the cycles of an image do not come to an end.
 
     Images are shared out to as many threads as PyTorch may use; no figure depends on how many these are.
     """
@@ -44,9 +45,9 @@ def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
     arrays = images.contiguous().numpy(), holes.contiguous().numpy(), out.numpy()
     sides, threads = _sides(H, W), max(1, min(M, torch.get_num_threads()))
     with suppress(OSError):  # compiled once, with nothing to do; it may be that the disk has no room to keep it
-        _fill_some(*(a[:0] for a in arrays), sides, near, 0, threads)
+        _fill_some(*(a[:0] for a in arrays), sides, accuracy, 0, threads)
     with ThreadPoolExecutor(threads) as pool:
-        return all(pool.map(lambda first: _fill_some(*arrays, sides, near, first, threads), range(threads)))
+        return all(pool.map(lambda first: _fill_some(*arrays, sides, accuracy, first, threads), range(threads)))
 
 
 def _sides(H: int, W: int) -> Array:
@@ -59,7 +60,7 @@ def _sides(H: int, W: int) -> Array:
 
 
 @_kept
-def _fill_some(images: Array, holes: Array, out: Array, sides: Array, near: float, first: int, step: int) -> bool:
+def _fill_some(images: Array, holes: Array, out: Array, sides: Array, accuracy: float, first: int, step: int) -> bool:
     """Every step-th image, from the first on."""
     M, C, H, W = images.shape
     (h, w), (hc, wc) = sides[0], sides[-1]
@@ -71,15 +72,28 @@ def _fill_some(images: Array, holes: Array, out: Array, sides: Array, near: floa
         for y in range(H):
             for x in range(W):
                 grids[0][_G, y + 1, x + 1] = holes[n, y, x]
-        _set_up(grids, D, H, band, row)
-        for c in range(C):
-            done &= _fill_one(images[n, c], out[n, c], fine, grids, D, band, row, near)
+        filled = False
+        for attempt in range(2):
+            if not filled:
+                filled, slowest = True, SLOW if attempt == 0 else 1.0
+                _set_up(grids, D, H, _BENDS[attempt], band, row)
+                for c in range(C):
+                    filled &= _fill_one(images[n, c], out[n, c], fine, grids, D, band, row, accuracy, slowest)
+        done &= filled
     return done
 
 
 @compiled
 def _fill_one(
-    image: Array, out: Array, fine: Array, grids: list[Array], D: Array, band: Array, row: Array, near: float
+    image: Array,
+    out: Array,
+    fine: Array,
+    grids: list[Array],
+    D: Array,
+    band: Array,
+    row: Array,
+    accuracy: float,
+    slowest: float,
 ) -> bool:
     """One channel: from the mean of the known pixels, corrected twice on the coarse grids, cycle by cycle."""
     H, W = image.shape
@@ -92,29 +106,37 @@ def _fill_one(
             u[y + 1, x + 1] = mean if m[y + 1, x + 1] else image[y, x]
     _residual(u, m, D, H, r)
     _add_correction(u, m, _correction(r, grids, band, row, True), row, u)
-    for cycle in range(MOST):
+    v[:] = 0
+    floor, change = _FLOOR * _change(u, v), 0.0
+    for cycle in range(1, MOST + 1):
         _sweep(u, m, D, H, v)
         _residual(v, m, D, H, r)
         _add_correction(v, m, _correction(r, grids, band, row, False), row, r)
         _sweep(r, m, D, H, v)
-        if cycle + 1 >= FEWEST and _change(u, v) <= near:
-            for y in range(H):
-                for x in range(W):
-                    out[y, x] = v[y + 1, x + 1] if m[y + 1, x + 1] else image[y, x]
-            return True
+        if cycle >= FEWEST - 1:
+            last, change = change, _change(u, v)
+            if cycle >= FEWEST:
+                left = min(max(change / last, LEFT), 1.0) if last > 0 else LEFT
+                if change * left <= accuracy * (1 - left) or change <= floor:
+                    for y in range(H):
+                        for x in range(W):
+                            out[y, x] = v[y + 1, x + 1] if m[y + 1, x + 1] else image[y, x]
+                    return True
+                if left > slowest:
+                    return False
         u, v = v, u
     return False
 
 
 @compiled
-def _set_up(grids: list[Array], D: Array, H: int, band: Array, row: Array) -> None:
+def _set_up(grids: list[Array], D: Array, H: int, bends: Array, band: Array, row: Array) -> None:
     """All grids of an image from the holes, g of the finest."""
     g, k = grids[0][_G], grids[0][_K]
     for y in range(1, len(g) - 1):
         d = D[(y > 1) + (y < H)]
         for x in range(1, g.shape[1] - 1):
             weight = g[y, x] * (d[x] - _neighbours(g, y, x))
-            k[y, x] = weight - _FIRST_BEND * weight * weight / d[x]
+            k[y, x] = weight - bends[0] * weight * weight / d[x]
     for level in range(1, len(grids)):
         a = grids[level]
         _restrict(grids[level - 1][_G], row, a[_G])
@@ -123,13 +145,13 @@ def _set_up(grids: list[Array], D: Array, H: int, band: Array, row: Array) -> No
         for y in range(h):
             for x in range(w):
                 a[_G, y + 1, x + 1] /= _whole(y, h) * _whole(x, w)
-        _diagonal(a)
+        _diagonal(a, bends[1])
         g = a[_G]
     factorise(grids[-1][_G], grids[-1][_T], band)
 
 
 @compiled
-def _diagonal(a: Array) -> None:
+def _diagonal(a: Array, bend: float) -> None:
     """d and what is divided by it, of a grid that has g and k; k is bent for the next one."""
     for y in range(1, a.shape[1] - 1):
         for x in range(1, a.shape[2] - 1):
@@ -140,7 +162,7 @@ def _diagonal(a: Array) -> None:
             a[_OVER_G, y, x] = _1 / g if g > _0 else _0
             a[_OVER_GD, y, x] = g * over
             a[_OVER_D, y, x] = g * g * over
-            a[_K, y, x] = k - _NEXT_BEND * k * k * over
+            a[_K, y, x] = k - bend * k * k * over
 
 
 @compiled

@@ -9,8 +9,6 @@ from torch import Tensor
 from sightline.errors import MetricError
 from sightline.metrics.faithfulness import _multigrid
 
-_LEFT = 1 / 3  # of the error after a cycle, at most
-
 
 def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-3) -> Tensor:
     """Every missing pixel as the weighted mean of its neighbours: 1/6 each, 1/12 across a corner, less at the edges.
@@ -21,7 +19,7 @@ def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-3) -> Tensor:
         images: (M, C, H, W); what stands in holes does not matter, if it is finite.
         holes: (M, H, W) True where a pixel is missing; at least one pixel of each image is known.
         accuracy: About how far values may be from the exact solution, in units of the images: 1e-3 is a quarter of a
-            step of 8 bits. It is told from the last change; up to 1.1 times as much was seen on photographs.
+            step of 8 bits. It is told from the last two changes; up to 1.1 times as much was seen on photographs.
 
     Returns:
         (M, C, H, W): known pixels as they were.
@@ -31,8 +29,7 @@ def fill(images: Tensor, holes: Tensor, *, accuracy: float = 1e-3) -> Tensor:
     """
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     compiled = _for_processors() if images.device.type == "cpu" and images.dtype == torch.float32 else None
-    near = accuracy * (1 - _LEFT) / _LEFT
-    if not (compiled or _multigrid).fill(images.detach(), holes, near, out):
+    if not (compiled or _multigrid).fill(images.detach(), holes, accuracy, out):
         if bool(holes.flatten(1).all(1).any()):  # asked only now: PyTorch's threads go on spinning for a while
             raise MetricError("an image without a single known pixel cannot be filled")
         raise MetricError("the holes of an image could not be filled: are all its values finite?")

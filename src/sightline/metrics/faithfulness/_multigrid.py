@@ -10,7 +10,9 @@ k, the weight with which these hang on known ones. Its operator is A z = k z + s
 in holes and 0 elsewhere makes it the fine one. In y = g z all levels are one stencil and one diagonal:
 (d - K) y = r / g, d = (k + g K g) / g^2. So isolated pixels, stripes and large holes need no cases of their own.
 Corrections bend towards known pixels before they reach them, so they hang on them less than k says; a share of k / d is
-taken off. Without it a V-cycle leaves half of the error in large holes.
+taken off. Without it a V-cycle leaves half of the error in large holes. Where a hole at an edge of the image begins
+on points of all grids, though, such corrections are nearly twice too large, and hardly anything is gained: an image of
+which more than SLOW of the change before is left begins anew on grids from which nothing is taken off.
 
 What this costs is memory traffic: images lie in the channel dimension, innermost in memory, where a stencil costs
 little more than a copy.
@@ -25,38 +27,50 @@ from torch import Tensor
 
 _AT_ONCE = 16 * 224 * 224  # pixels filled at once on a CPU
 _LANES = 16  # channels that a vector of a CPU holds
-FEWEST, MOST = 3, 50  # cycles; what was seen is at most 6
-BEND = (0.3, 0.5)  # of k / d taken off k: from the image to the next grid, and from there on
+FEWEST, MOST = 3, 50  # cycles; what was seen is at most 6, and on plain grids 13
+LEFT, SLOW = 1 / 3, 0.6  # of a change after the next cycle: at least as is reckoned with, and at most
+FLOOR = 8  # roundings of the largest known value: a change that is no change
+BEND, PLAIN = (0.3, 0.5), (0.0, 0.0)  # of k / d taken off k: from the image to the next grid, and from there on
 COARSEST = 9  # points a side that are solved directly
 _ROWS = 2**17  # values that are laid out at once
 _K = ((1.0, 2.0, 1.0), (2.0, 0.0, 2.0), (1.0, 2.0, 1.0))
 _P = ((0.25, 0.5, 0.25), (0.5, 1.0, 0.5), (0.25, 0.5, 0.25))
 
 
-def fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
-    """Fill images until a cycle changes no value by more than `near`; False if one of them never came to that."""
+def fill(images: Tensor, holes: Tensor, accuracy: float, out: Tensor) -> bool:
+    """`_imputation.fill`; False if the cycles of an image do not come to an end."""
+    slow = _tried(images, holes, accuracy, out, BEND)
+    if not bool(slow.any()):
+        return True
+    some = torch.empty_like(out[slow])
+    failed = _tried(images[slow], holes[slow], accuracy, some, PLAIN)
+    out[slow] = some
+    return not bool(failed.any())
+
+
+def _tried(images: Tensor, holes: Tensor, accuracy: float, out: Tensor, bend: tuple[float, float]) -> Tensor:
+    """(M,) the images that were given up."""
     few = max(1, _AT_ONCE // holes[0].numel())
     few = len(images) if images.is_cuda else max(few - few % _LANES, min(few, _LANES))
     parts = [slice(start, start + few) for start in range(0, len(images), few)]
-    return all(_fill(images[some], holes[some], near, out[some]) for some in parts)
+    return torch.cat([_fill(images[some], holes[some], accuracy, out[some], bend) for some in parts])
 
 
-def _fill(images: Tensor, holes: Tensor, near: float, out: Tensor) -> bool:
-    """`fill` of images that go at once; where they fill a vector, channel by channel: caches hold more."""
+def _fill(images: Tensor, holes: Tensor, accuracy: float, out: Tensor, bend: tuple[float, float]) -> Tensor:
+    """`_tried` of images that go at once; where they fill a vector, channel by channel: caches hold more."""
     M, C, H, W = images.shape
     copies = 1 if M % _LANES == 0 else C  # of every mask
-    grids = _Grids(holes, copies, images.dtype)
+    grids, given_up = _Grids(holes, copies, images.dtype, bend), torch.zeros(M, dtype=torch.bool, device=out.device)
     rows = H if out.is_cuda else max(1, _ROWS // (W * M * copies))  # blocks that a cache holds: they are transposed
     for some, target in zip(torch.split(images, copies, 1), torch.split(out, copies, 1), strict=True):
         known = _stored(some.transpose(0, 1).reshape(1, copies * M, H, W)).mul_(grids.known)
-        filled = _cycles(grids, _start(grids, known), known, near)
-        if filled is None:
-            return False
+        filled, slow = _cycles(grids, _start(grids, known), known, accuracy, 1 if bend == PLAIN else SLOW)
+        given_up |= slow
         u = filled[..., :H, :W].view(copies, M, H, W).transpose(0, 1)
         for row in range(0, H, rows):
             block = slice(row, min(row + rows, H))
             target[:, :, block] = u[:, :, block]
-    return True
+    return given_up
 
 
 def _start(grids: "_Grids", known: Tensor) -> Tensor:
@@ -71,20 +85,33 @@ def _start(grids: "_Grids", known: Tensor) -> Tensor:
     return u.addcmul_(grids.m, grids.prolonged(e, u))
 
 
-def _cycles(grids: "_Grids", u: Tensor, known: Tensor, near: float) -> Tensor | None:
-    """V-cycles until no value changes by more than `near`, None if they do; an image that is done stays as it is."""
-    running = None
+def _cycles(grids: "_Grids", u: Tensor, known: Tensor, accuracy: float, slowest: float) -> tuple[Tensor, Tensor]:
+    """V-cycles until what is left is below the accuracy; an image that is done stays as it is.
+
+    Told by the change, and by how much smaller it is than the one before.
+
+    Returns:
+        u, and (M,) the images that were given up: more than `slowest` of a change was left, or they went on for ever.
+    """
+    floor = FLOOR * torch.finfo(u.dtype).eps * grids.of_image(known.abs().amax((2, 3))[0])
+    running = slow = torch.zeros_like(floor, dtype=torch.bool)
+    change: Tensor | None = None
     for cycle in range(1, MOST + 1):
         before, u = u, grids.cycle(u, known)
-        if running is not None:
-            u = torch.where(running, u, before)
-        if cycle >= FEWEST:
-            done = _largest(u, before).reshape(-1, grids.M).amax(0) <= near
-            if bool(done.all()):
-                return u
-            if bool(done.any()):
-                running = (~done).repeat(grids.copies)[:, None, None]
-    return None
+        if cycle > FEWEST:
+            u = torch.where(running.repeat(grids.copies)[:, None, None], u, before)
+        if cycle < FEWEST - 1:
+            continue
+        last, change = change, grids.of_image(_largest(u, before))
+        if last is None:
+            continue
+        left = (change / last).clamp(LEFT, 1)
+        done = (change * left <= accuracy * (1 - left)) | (change <= floor)
+        slow = slow | ~(done | (left <= slowest))  # not finite: slow
+        running = ~(done | slow) if cycle == FEWEST else running & ~(done | slow)
+        if not bool(running.any()):
+            return u, slow
+    return u, slow | running
 
 
 def _stored(images: Tensor) -> Tensor:
@@ -136,18 +163,18 @@ class _Level:
 class _Grids:
     """The grids of M images: their masks are the same for all channels."""
 
-    def __init__(self, holes: Tensor, copies: int, dtype: torch.dtype) -> None:
+    def __init__(self, holes: Tensor, copies: int, dtype: torch.dtype, bends: tuple[float, float]) -> None:
         self.M, self.copies = len(holes), copies
         m = _stored(holes[None].to(dtype))
         inside = _stored(torch.ones_like(holes[None, :1], dtype=dtype))
         self._K, self._P = _kernels(self.M, m)
         D = F.conv2d(inside, self._K[:1], padding=1)
         k = (D - self.neighbours(m)).mul_(m)
-        levels, g, over, bend = [], m, 1 / D.clamp(min=1), BEND[0]
+        levels, g, over, bend = [], m, 1 / D.clamp(min=1), bends[0]
         while True:
             k = torch.addcmul(k, k * k, over, value=-bend)
             whole = F.conv2d(torch.ones_like(g[:, :1]), self._P[:1], padding=1, stride=2)
-            g, k, bend = self.restricted(g).div_(whole), self.restricted(k), BEND[1]
+            g, k, bend = self.restricted(g).div_(whole), self.restricted(k), bends[1]
             last = max(g.shape[2:]) <= COARSEST
             if not last:
                 g, k = _odd(g), _odd(k)
@@ -162,6 +189,10 @@ class _Grids:
         self.m, self.d, self.known = self._copied(m, d, _stored((~holes)[None].to(dtype)))
         self._K, self._P = _kernels(self.M * copies, m)
         self.levels = [_Level(*self._copied(*level)) for level in levels]
+
+    def of_image(self, values: Tensor) -> Tensor:
+        """(copies M,) -> (M,) the largest of an image."""
+        return values.reshape(self.copies, self.M).amax(0)
 
     def _copied(self, *values: Tensor) -> Iterator[Tensor]:
         """(1, M, h, w) once for each channel that goes along."""
