@@ -62,7 +62,8 @@ def main(folder: Path, kills: int) -> None:
         out, times = folder / f"cut-{len(found)}", 0
         while True:
             child = start(folder / "images", out)
-            time.sleep(generator.uniform(0, whole / 2))
+            # longer and longer: on a machine that has become busy since, half of a whole run may finish nothing
+            time.sleep(generator.uniform(0, whole / 2 * (1 + times / 10)))
             os.kill(child, signal.SIGKILL)  # of a child that has ended already too: nobody has waited for it
             status = os.waitpid(child, 0)[1]
             if not os.WIFSIGNALED(status):
