@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InputError
-from sightline.files import atomic_write
 from sightline.report.benchmark.export import _tex
+from sightline.report.exported import write_text
 from sightline.studies import statistics
 from sightline.studies.benchmarking.protocols import KEEPS, LCAM
 
@@ -203,9 +203,7 @@ def _seconds(line: Line) -> str:
 
 def write_passes(run: str | os.PathLike[str], passes: Mapping[tuple[str, str], float]) -> None:
     """Keep the counts beside the run: a report is made without the models."""
-    data = json.dumps([[*key, count] for key, count in passes.items()]).encode()
-    with atomic_write(Path(run) / PASSES, size=len(data)) as file:
-        file.write(data)
+    write_text(Path(run) / PASSES, json.dumps([[*key, count] for key, count in passes.items()]))
 
 
 def read_passes(run: str | os.PathLike[str]) -> dict[tuple[str, str], float]:
@@ -222,10 +220,5 @@ def write(run: str | os.PathLike[str], found: list[Line], note: str) -> list[Pat
     Raises:
         StorageError: They cannot be written.
     """
-    made = []
-    for name, text in (("lcam.md", as_markdown(found, note)), ("lcam.tex", as_latex(found, note))):
-        path, data = Path(run) / name, text.encode("utf-8")
-        with atomic_write(path, size=len(data)) as file:
-            file.write(data)
-        made.append(path)
-    return made
+    texts = {"lcam.md": as_markdown(found, note), "lcam.tex": as_latex(found, note)}
+    return [write_text(Path(run) / name, text) for name, text in texts.items()]
